@@ -24,6 +24,7 @@ from edgellm.units import MIB, format_bytes, parse_bytes
 
 _PREFIX = "EDGELLM_"
 _UNIX = "unix:"
+_MOST_USAGE_DAYS = 10_000
 # Read elsewhere: by scripts/run, or before there is a Config.
 _NOT_SETTINGS = {"EDGELLM_CONFIG", "EDGELLM_WHEEL_INDEX"}
 _ONE_KEY = "api_key"  # EDGELLM_API_KEY: the singular of api_keys, and the client's own
@@ -42,6 +43,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     api_keys: tuple[str, ...] = ()
     key_weights: dict[str, float] = {}  # of api_keys: how much of a busy machine is whose; else 1
     keys: dict[str, KeySettings] = {}  # by name: keys of which there is more to say
+    usage_days: int = 400  # of use, whose counts are kept; 0: none are
     allowed_hosts: tuple[str, ...] = ()  # Host names that a reverse proxy may bring
     allowed_origins: tuple[str, ...] = ()  # of other servers' web pages that may ask here
     aliases: tuple[str, ...] = ()  # further names of the model that is served; "*": any
@@ -78,6 +80,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """One that has a table is what its table says, wherever else it stands. Raises ConfigError
         for a `key_file` that can't be read."""
         return key_tables.joined(self.keys, self.api_keys, self.key_weights)
+
+    @property
+    def kept_days(self) -> int:
+        """Of whose use counts are kept: at least today's, where a key has so much a day."""
+        return self.usage_days or int(any(key.tokens_per_day for key in self.keys.values()))
 
     def own_key(self) -> str | None:
         """What this user's commands show to this user's servers: the list's first, else that of the
@@ -163,6 +170,8 @@ def _check(config: Config) -> None:
     for key, weight in config.key_weights.items():
         _check_weight(key, weight, config.api_keys)
     key_tables.check_named(config.keys)
+    if not 0 <= config.usage_days <= _MOST_USAGE_DAYS:
+        raise ConfigError(f"usage_days {config.usage_days} is not between 0 and {_MOST_USAGE_DAYS}")
     _check_meter(config)
 
 

@@ -9,6 +9,7 @@
     ├── BadBundle             4   422   the same of a bundle of models
     ├── DoesNotFit            5   507   no plan within this machine's memory
     ├── Overloaded            7   429   the queue is full: come back later
+    │   └── QuotaExceeded     7   429   one key has used what it may: the others may go on
     ├── DeadlinePassed       13   504   the request's own deadline, before a word was said
     ├── WorkerDied            8   502   the model's process ended under a request
     ├── NetworkError          9   502   the hub can't be reached, or broke off
@@ -81,6 +82,23 @@ class Overloaded(EdgellmError):
     code = "queue_full"
 
 
+class QuotaExceeded(Overloaded):
+    """`retry_after_s`: then it may go on."""
+
+    code = "rate_limit_exceeded"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        param: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint, param=param)
+        self.retry_after_s = retry_after_s
+
+
 class DeadlinePassed(EdgellmError):
     exit_code, http_status = 13, 504
     code = "deadline_passed"
@@ -148,7 +166,8 @@ class ConfigError(EdgellmError):
 BY_CODE: Final = {
     kind.code: kind
     for kind in (
-        ContextTooLong, ModelNotFound, Overloaded, WorkerDied, DeadlinePassed, NotServing,
+        ContextTooLong, ModelNotFound, Overloaded, QuotaExceeded, WorkerDied, DeadlinePassed,
+        NotServing,
     )
 }  # fmt: skip
 # Of a refusal without a code: what a server of models means by its status.

@@ -392,5 +392,5 @@ class Supervisor:
         if claim.queue_ratio < 1 and self._inflight.n_of(claim.key) >= limit:
             raise Overloaded(
                 f"{limit} requests of this API key are running or waiting: that is its part",
-                hint="come back later; key_weights in the configuration divides the queue",
+                hint="come back later; the weights of keys in the settings divide the queue",
             )

@@ -7,7 +7,7 @@ ends after the last answer's Finished, or raises once, and then nothing of it ru
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing, nullcontext
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeAlias, TypeVar, cast
 
@@ -17,7 +17,7 @@ from edgellm.errors import WorkerDied
 from edgellm.runner.engine import Engine
 from edgellm.server.envelope import as_error, text_is_called
 from edgellm.server.served import Served
-from edgellm.server.watch.metrics import Metrics
+from edgellm.server.watch.metrics import Metrics, Watch
 
 Prompts: TypeAlias = Sequence[str | tuple[int, ...]]
 Events: TypeAlias = AsyncGenerator[Event, None]
@@ -37,6 +37,10 @@ def unpriced(engine: Engine, finished: Finished) -> Finished:
     return finished
 
 
+def unbooked(model: str, watch: Watch, prompt_bytes: int) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What the engine is asked for, and what the client calls two parts of it, for errors that
@@ -50,11 +54,13 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Counter:
-    """What every request passes: it is let in, counted, and priced."""
+    """What every request passes: it is let in, counted, priced, and put to somebody's account."""
 
     metrics: Metrics
     enter: Callable[[], Awaitable[None]] = walk_in  # returns when it may go in
     priced: Callable[[Engine, Finished], Finished] = unpriced  # adds the joules to an ending
+    # Around a request, of so many bytes: raises QuotaExceeded.
+    visit: Callable[[str, Watch, int], AbstractContextManager[None]] = unbooked
 
 
 async def answer(served: Served, asked: Asked, counter: Counter) -> Answers:
@@ -65,10 +71,10 @@ async def answer(served: Served, asked: Asked, counter: Counter) -> Answers:
         for prompt in asked.prompts
         for i in range(asked.params.n)
     ]
-    is_streamed = asked.params.is_read
+    is_streamed, prompt_bytes = asked.params.is_read, _bytes_of(asked.prompts)
     del asked  # megabytes perhaps, and an answer may take long; the worker has its own
     watched = counter.metrics.watch(served.name, len(wanted), is_streamed=is_streamed)
-    with blamed, watched as watch:
+    with blamed, watched as watch, counter.visit(served.name, watch, prompt_bytes):
         await counter.enter()
         async with aclosing(_merge(wanted)) as answers:
             async for index, event in answers:
@@ -89,11 +95,17 @@ class Read(Protocol):
 
 async def read(served: Served, work: Callable[[], Awaitable[R]], counter: Counter) -> R:
     """Let in and counted as an answer is, for requests that nothing is written for."""
-    with counter.metrics.watch(served.name, 1) as watch:
+    metered = counter.metrics.watch(served.name, 1)
+    with metered as watch, counter.visit(served.name, watch, 0):
         await counter.enter()
         result = await work()
         watch.read(result.n_tokens)
         return result
+
+
+def _bytes_of(prompts: Prompts) -> int:
+    """Of one of them, about: a token is 4 bytes."""
+    return max((len(one) * (1 if isinstance(one, str) else 4) for one in prompts), default=0)
 
 
 def _variant(params: GenerateParams, i: int) -> GenerateParams:

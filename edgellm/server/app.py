@@ -43,7 +43,9 @@ from edgellm.server.routes.models import list_models, show_model
 from edgellm.server.routes.reach import Reach
 from edgellm.server.routes.rerank import rerank
 from edgellm.server.routes.steps import show_steps
+from edgellm.server.routes.usage import show_usage
 from edgellm.server.served import Models
+from edgellm.server.watch.books import Books
 from edgellm.server.watch.gauges import Gauges
 from edgellm.server.watch.live import Live, Watched
 from edgellm.server.watch.metrics import Metrics
@@ -87,6 +89,7 @@ _NATIVE = (
     ("/lora-adapters", lora.give_scales, "POST"),
     ("/edgellm/status", about.show_status, "GET"),
     ("/edgellm/steps", show_steps, "GET"),
+    ("/edgellm/usage", show_usage, "GET"),
     ("/edgellm/shutdown", about.shutdown, "POST"),
 )
 _OLLAMA = (
@@ -133,6 +136,10 @@ def create_app(
     access, patience = terms.access, terms.patience
     gate = Gate(terms.ceilings, watched.samples, watched.hardware, tell=terms.on_held)
     live = Live(models, watched, held_up=lambda: gate.reason)
+    books = Books(
+        access.keys, terms.diary, tariff=watched.tariff, machine_j=live.machine_j,
+        tell=terms.on_trouble,
+    )  # fmt: skip
     metrics, bodies = Metrics(), Bodies(access.all_bodies_bytes)
     Gauges(live.status, metrics.registry, bodies)
     app = Starlette(
@@ -146,12 +153,12 @@ def create_app(
         ],
         middleware=[
             Middleware(_Slashless),
-            Middleware(Guard, access, patience, bodies, metrics.refused, manner_at),
+            Middleware(Guard, access, patience, bodies, metrics.refused, manner_at, books.rate),
         ],
         exception_handlers={HTTPException: _unknown_route},
         lifespan=_keep_ticking,
     )
-    app.state.gateway = Gateway(models, metrics, live, gate, access, patience)
+    app.state.gateway = Gateway(models, metrics, live, gate, books, access, patience)
     app.state.reach, app.state.store = reach, Store(terms.responses_bytes)
     app.state.background = Background(app.state.store, metrics.refused)
     return app
@@ -205,6 +212,7 @@ async def _keep_ticking(app: Starlette) -> AsyncIterator[None]:
         while True:
             gateway.live.tick()
             gateway.gate.tick()
+            gateway.books.tick()
             await asyncio.sleep(1.0)
 
     ticking = asyncio.create_task(tick())
@@ -213,3 +221,4 @@ async def _keep_ticking(app: Starlette) -> AsyncIterator[None]:
     finally:
         ticking.cancel()
         await background.stop()
+        await gateway.books.close()

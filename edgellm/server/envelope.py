@@ -9,6 +9,7 @@ a sentence of ours while the log keeps the traceback.
 """
 
 import contextlib
+import math
 import re
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
@@ -18,7 +19,7 @@ from msgspec import UNSET, UnsetType
 
 from edgellm import errors
 from edgellm.chat.events import Failed
-from edgellm.errors import ContextTooLong, DeadlinePassed, EdgellmError
+from edgellm.errors import ContextTooLong, DeadlinePassed, EdgellmError, QuotaExceeded
 
 Refused: TypeAlias = Callable[[Exception], None]  # is told of each error that was an answer
 
@@ -30,6 +31,7 @@ _TYPE_BY_STATUS = {
     503: "unavailable_error",
 }
 _TEXT_FIELDS = {"messages", "prompt", "input"}  # the engine's words for the text it was given
+_LONGEST_WAIT_S = 60  # that clients wait before they ask again
 _RETRY_AFTER_S = {429: 1, 503: 2}  # a place in the queue is free sooner than a model is loaded
 
 # What a worker's last words may hold: where files lie, and where things lie in memory.
@@ -105,11 +107,16 @@ def reason_of(error: Exception) -> str:
 
 
 def retry_after_s(error: Exception) -> int | None:
+    if isinstance(error, QuotaExceeded) and error.retry_after_s is not None:
+        return max(1, math.ceil(error.retry_after_s))
     return _RETRY_AFTER_S.get(status_of(error))
 
 
 def is_final(error: Exception) -> bool:
-    """The openai package would send it again for its status, with a deadline that has passed."""
+    """The openai package would send it again for its status, with a deadline that has passed; and
+    where it is to wait for longer than it does (a minute), at once."""
+    if isinstance(error, QuotaExceeded):
+        return (error.retry_after_s or 0) > _LONGEST_WAIT_S
     return status_of(error) == DeadlinePassed.http_status
 
 

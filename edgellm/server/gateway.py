@@ -3,11 +3,13 @@
 import asyncio
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import partial
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from edgellm.keys import ANYBODY, Key
 from edgellm.server.answers import Counter
 from edgellm.server.body import Bytes
 from edgellm.server.door.access import Access
@@ -16,6 +18,7 @@ from edgellm.server.door.gate import Gate
 from edgellm.server.door.patience import Patience
 from edgellm.server.envelope import HTTPProblem
 from edgellm.server.served import Models
+from edgellm.server.watch.books import Books
 from edgellm.server.watch.live import Live
 from edgellm.server.watch.metrics import Metrics
 
@@ -26,6 +29,7 @@ class Gateway:
     metrics: Metrics
     live: Live
     gate: Gate
+    books: Books
     access: Access = field(default_factory=Access)
     patience: Patience = field(default_factory=Patience)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)  # set: finish, then go
@@ -42,9 +46,31 @@ def gateway_of(request: Request) -> Gateway:
     return gateway
 
 
+def key_of(request: Request) -> Key:
+    """Whose request it is. The guard has let it in, so it has one where keys are needed."""
+    return gateway_of(request).access.key_of(request.headers) or ANYBODY
+
+
+def models_of(request: Request) -> Models:
+    """Those that are there for whoever asks."""
+    return gateway_of(request).models.only(key_of(request).models)
+
+
+def check_admin(request: Request) -> None:
+    """Raises HTTPProblem for a key that may not change what is served."""
+    key = key_of(request)
+    if not key.admin:
+        raise HTTPProblem(
+            403,
+            f"the key {key.name} may not do this; one with admin = true in the settings may",
+            code="not_admin",
+        )
+
+
 def counter_of(request: Request) -> Counter:
     gateway = gateway_of(request)
-    return Counter(gateway.metrics, gateway.gate.enter, gateway.live.priced)
+    visit = partial(gateway.books.visit, key_of(request))
+    return Counter(gateway.metrics, gateway.gate.enter, gateway.live.priced, visit)
 
 
 def hold_of(request: Request) -> Hold:

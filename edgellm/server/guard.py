@@ -16,6 +16,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edgellm.errors import EdgellmError, NotServing
+from edgellm.keys import Key
 from edgellm.server.door import origins
 from edgellm.server.door.access import (
     Access,
@@ -27,6 +28,7 @@ from edgellm.server.door.access import (
 )
 from edgellm.server.door.bodies import Bodies, Hold
 from edgellm.server.door.patience import Patience
+from edgellm.server.door.quotas import Rate
 from edgellm.server.envelope import (
     HTTPProblem,
     Refused,
@@ -40,6 +42,10 @@ from edgellm.server.manners import Manner, error_of, lay, manner_of
 _log = logging.getLogger("edgellm.server")
 
 
+def unbounded(key: Key) -> Rate | None:
+    return None
+
+
 class Guard:
     def __init__(
         self,
@@ -49,9 +55,11 @@ class Guard:
         bodies: Bodies,
         refused: Refused,
         manner_at: Callable[[str], Manner],
+        rate_of: Callable[[Key], Rate | None] = unbounded,
     ) -> None:
         self._app, self._access, self._patience = app, access, patience
         self._bodies, self._refused, self._manner_at = bodies, refused, manner_at
+        self._rate_of = rate_of
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -65,6 +73,7 @@ class Guard:
         try:
             if problem := refusal(head, self._access):
                 raise problem
+            response.headers += self._told(head)
             if asks_first(head, self._access):
                 await response.say_nothing_but(origins.reply(head.headers))
                 return
@@ -80,6 +89,18 @@ class Guard:
         except Exception as error:  # noqa: BLE001  # a bug: the client learns that, the log why
             _log.exception("request %s broke: %s %r", response.id, scope["method"], scope["path"])
             await response.fail(error)
+
+    def _told(self, head: Head) -> list[tuple[bytes, bytes]]:
+        """As OpenAI tells it: what is left of the minute's tokens before this request."""
+        key = self._access.key_of(head.headers)
+        rate = self._rate_of(key) if key else None
+        if rate is None:
+            return []
+        return [
+            (b"x-ratelimit-limit-tokens", b"%d" % rate.limit),
+            (b"x-ratelimit-remaining-tokens", b"%d" % rate.left),
+            (b"x-ratelimit-reset-tokens", b"%.0fs" % rate.full_in_s),
+        ]
 
 
 class _Body:

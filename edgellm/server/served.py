@@ -99,6 +99,13 @@ class Models:
     def __iter__(self) -> Iterator[Served]:
         return iter(tuple(self._served))
 
+    def only(self, names: Iterable[str] | None) -> "Models":
+        """Those by these names, as they are at this moment; None: all, whatever comes and goes."""
+        if names is None:
+            return self
+        wanted = tuple(names)
+        return Models((one for one in self if any(map(one.answers_to, wanted))), self._aliases)
+
     def add(self, served: Served) -> None:
         self._served.append(served)
 

@@ -29,6 +29,7 @@ from edgellm.meter.guardrails import Ceilings
 from edgellm.meter.health import Health
 from edgellm.meter.sampler import Sampler
 from edgellm.meter.sensors import sampler_for
+from edgellm.meter.usage.diary import users_diary
 from edgellm.probe.hardware import Hardware
 from edgellm.probe.sources import SystemSources
 from edgellm.runner.on_demand.caretaker import Caretaker
@@ -211,11 +212,14 @@ def _terms(instance: Instance, bind: Bind) -> Terms:
         all_bodies_bytes=bodies_bytes(config.request_memory, memory_bytes),
     )
     ceilings = Ceilings(config.max_temperature_c, config.max_power_w)
+    keeps = config.kept_days if instance.is_announced else 0  # a private one is nobody's server
     return Terms(
         access,
         ceilings=ceilings,
         responses_bytes=store_bytes(config.response_memory, memory_bytes),
         on_held=instance.say,
+        diary=users_diary(keeps) if keeps else None,
+        on_trouble=instance.say,
     )
 
 

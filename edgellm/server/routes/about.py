@@ -10,7 +10,14 @@ from starlette.responses import PlainTextResponse, Response
 import edgellm
 from edgellm import status
 from edgellm.server.envelope import Envelope, ErrorBody, HTTPProblem
-from edgellm.server.gateway import Gateway, gateway_of, json_response
+from edgellm.server.gateway import (
+    Gateway,
+    check_admin,
+    gateway_of,
+    json_response,
+    key_of,
+    models_of,
+)
 from edgellm.server.guard import by_unix_socket
 
 OLLAMA_PORT = 11434
@@ -27,7 +34,7 @@ async def root(request: Request) -> Response:
     """At Ollama's own port who asks is a client of Ollama's, and some look for these very words."""
     if request.url.port == OLLAMA_PORT:
         return PlainTextResponse("Ollama is running")
-    names = ", ".join(served.name for served in gateway_of(request).models) or "no model yet"
+    names = ", ".join(served.name for served in models_of(request)) or "no model yet"
     return PlainTextResponse(
         f"edgellm {edgellm.__version__} serves {names}\n"
         "OpenAI's and Anthropic's APIs are under /v1, Ollama's under /api, the live state at "
@@ -44,12 +51,19 @@ async def health(request: Request) -> Response:
 
 
 async def show_status(request: Request) -> Response:
-    live = gateway_of(request).live
-    return Response(status.encode(live.status()), media_type="application/json")
+    told = gateway_of(request).live.status(models_of(request))
+    return Response(status.encode(told), media_type="application/json")
 
 
 async def show_metrics(request: Request) -> Response:
-    text = generate_latest(gateway_of(request).metrics.registry)
+    """It tells of all models, so not to a key that has some of them; of the others' use to who may
+    see it."""
+    gateway, key = gateway_of(request), key_of(request)
+    if key.models is not None and not key.admin:
+        raise HTTPProblem(403, f"/metrics tells of all models, and the key {key.name} has some")
+    text = generate_latest(gateway.metrics.registry)
+    if key.admin:
+        text += generate_latest(gateway.books.shares)
     return Response(text, headers={"content-type": CONTENT_TYPE_LATEST})
 
 
@@ -58,6 +72,7 @@ async def shutdown(request: Request) -> Response:
     gateway = gateway_of(request)
     if not (gateway.access.keys or _comes_from_here(request)):
         raise HTTPProblem(403, "without an API key, only its own machine may stop this server")
+    check_admin(request)
     gateway.stopping.set()
     return json_response(Word("stopping"), 202)
 

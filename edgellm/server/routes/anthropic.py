@@ -9,7 +9,7 @@ from starlette.types import ASGIApp
 
 from edgellm.server.anthropic.answers import MessageFold, MessageStream
 from edgellm.server.anthropic.requests import AskedMessage, count_request, message_request
-from edgellm.server.gateway import gateway_of, json_response
+from edgellm.server.gateway import json_response, models_of
 from edgellm.server.openai.wire import Head
 from edgellm.server.routes.text import (
     chat_answers,
@@ -33,7 +33,7 @@ class InputTokens(msgspec.Struct):
 async def messages(request: Request) -> ASGIApp:
     asked = message_request(await chat_body(request), new_picture_mark())
     chat = asked.chat
-    served = gateway_of(request).models.generative(chat.model)
+    served = models_of(request).generative(chat.model)
     head = new_head("msg_", served, chat.model)
     if chat.stream:
         return StreamedAnswer(_streamed(request, served, asked, head))
@@ -57,5 +57,5 @@ async def _streamed(request: Request, served: Served, asked: AskedMessage, head:
 async def count_tokens(request: Request) -> Response:
     """The body is a message's."""
     chat = count_request(await chat_body(request), new_picture_mark())
-    served = gateway_of(request).models.generative(chat.model)
+    served = models_of(request).generative(chat.model)
     return json_response(InputTokens(await prompt_length(served, chat)))

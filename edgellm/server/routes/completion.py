@@ -18,7 +18,7 @@ from edgellm.errors import BadRequest
 from edgellm.server.answers import Asked, Prompts
 from edgellm.server.body import Text, decode
 from edgellm.server.envelope import text_is_called
-from edgellm.server.gateway import body_of, gateway_of
+from edgellm.server.gateway import body_of, models_of
 from edgellm.server.openai.requests import MAX_ANSWERS, MAX_IDS
 from edgellm.server.openai.samplers import Count, Token
 from edgellm.server.openai.sampling import Sampling
@@ -78,7 +78,7 @@ async def completion(request: Request) -> ASGIApp:
     body = decode(_decoder, await body_of(request))
     body.n = body.n_cmpl or body.n
     parts, params = _prompts(body), body.native_params()
-    served = gateway_of(request).models.generative(body.model)
+    served = models_of(request).generative(body.model)
     with text_is_called("prompt"):
         prompts = [await _tokens(served, part) for part in parts]
     return native_answer(request, served, body, prompts, params, "prompt")

@@ -26,7 +26,7 @@ from edgellm.runner.messages import Embedded
 from edgellm.server.answers import read
 from edgellm.server.body import decode
 from edgellm.server.envelope import text_is_called
-from edgellm.server.gateway import body_of, counter_of, gateway_of
+from edgellm.server.gateway import body_of, counter_of, models_of
 from edgellm.server.openai.messages import Name
 from edgellm.server.openai.requests import Prompt, split_prompts
 from edgellm.server.openai.sampling import TimeToLive
@@ -89,7 +89,7 @@ def _answered(request: Request, body: EmbeddingsBody, *, is_native: bool) -> ASG
     inputs = split_prompts(given, field, MAX_INPUTS)
     if "" in inputs:
         raise BadRequest(f"{field}: an empty text has no embedding", param=field)
-    served = gateway_of(request).models.embedding(body.model)
+    served = models_of(request).embedding(body.model)
     check(served, body.dimensions, is_native=is_native)
     norm = 2 if body.embd_normalize is None else body.embd_normalize
     embed = partial(served.engine.embed, inputs, norm)

@@ -12,7 +12,7 @@ from edgellm.errors import BadRequest
 from edgellm.runner.messages import Infill
 from edgellm.server.body import Text, decode
 from edgellm.server.envelope import text_is_called
-from edgellm.server.gateway import body_of, gateway_of
+from edgellm.server.gateway import body_of, models_of
 from edgellm.server.openai.unserved import NULL
 from edgellm.server.routes.completion import NativeBody, native_answer
 
@@ -49,7 +49,7 @@ async def infill(request: Request) -> ASGIApp:
     if body.n not in (None, 1):
         raise BadRequest("n: there is one answer to it", param="n")
     params = body.native_params()
-    served = gateway_of(request).models.generative(body.model)
+    served = models_of(request).generative(body.model)
     extra = tuple((one.filename, one.text) for one in body.input_extra or ())
     asked = Infill(0, body.input_prefix, body.input_suffix, extra, body.prompt, params.max_tokens)
     with text_is_called("input_prefix"):

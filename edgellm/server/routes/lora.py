@@ -19,7 +19,7 @@ from edgellm.chat.messages import GenerateParams
 from edgellm.errors import BadRequest
 from edgellm.server.body import decode
 from edgellm.server.envelope import HTTPProblem
-from edgellm.server.gateway import body_of, gateway_of
+from edgellm.server.gateway import body_of, check_admin, gateway_of, models_of
 from edgellm.server.openai.messages import Name
 from edgellm.server.openai.sampling import LoraScale, lora_scales
 from edgellm.server.routes.reach import reach_of
@@ -75,19 +75,21 @@ async def list_adapters(request: Request) -> Response:
 
 
 async def give_scales(request: Request) -> Response:
+    check_admin(request)
     scales = lora_scales(decode(_scales_decoder, await body_of(request)))
     _served(request).engine.adapters.give_scales(scales)
     return Response(msgspec.json.encode(Success()), media_type="application/json")
 
 
 async def load_adapter(request: Request) -> Response:
+    check_admin(request)
     gateway, body = gateway_of(request), decode(_load_decoder, await body_of(request))
     path = _inside(reach_of(request).lora_dir, body.lora_path)
     if not body.lora_name.isprintable():
         raise BadRequest("lora_name: has characters that can't be printed", param="lora_name")
     if gateway.models.is_given(body.lora_name):
         raise BadRequest(f"lora_name: {body.lora_name!r} is an alias here", param="lora_name")
-    served = gateway.models.generative(body.model)
+    served = models_of(request).generative(body.model)
     taken = next((one for one in gateway.models if one.answers_to(body.lora_name)), None)
     if taken and served.engine.adapters.find(body.lora_name) is None:
         raise BadRequest(
@@ -98,14 +100,15 @@ async def load_adapter(request: Request) -> Response:
 
 
 async def unload_adapter(request: Request) -> Response:
-    gateway, body = gateway_of(request), decode(_unload_decoder, await body_of(request))
-    served = gateway.models.generative(body.model)
+    check_admin(request)
+    body = decode(_unload_decoder, await body_of(request))
+    served = models_of(request).generative(body.model)
     adapter = await served.engine.unload_adapter(body.lora_name)
     return PlainTextResponse(f"Success: LoRA adapter '{adapter.name}' removed successfully.")
 
 
 def _served(request: Request) -> Served:
-    return gateway_of(request).models.generative(request.query_params.get("model"))
+    return models_of(request).generative(request.query_params.get("model"))
 
 
 def _inside(folder: Path | None, asked: str) -> Path:

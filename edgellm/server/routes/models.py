@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from edgellm.server.anthropic.cards import ModelCard as AnthropicCard
 from edgellm.server.anthropic.cards import model_card, model_list
-from edgellm.server.gateway import gateway_of, json_response
+from edgellm.server.gateway import json_response, models_of
 from edgellm.server.served import Served
 
 
@@ -48,8 +48,8 @@ class ModelList(msgspec.Struct):
 async def list_models(request: Request) -> Response:
     """Each model, and after it its adapters: they are asked for like models."""
     if _is_anthropics(request):
-        return json_response(model_list(_all_anthropics(gateway_of(request).models)))
-    cards, models = [], gateway_of(request).models
+        return json_response(model_list(_all_anthropics(models_of(request))))
+    cards, models = [], models_of(request)
     for served in models:
         cards.append(_card(served, models.aliases_of(served)))
         cards += [_adapter_card(served, adapter.name) for adapter in served.engine.adapters]
@@ -58,7 +58,7 @@ async def list_models(request: Request) -> Response:
 
 async def show_model(request: Request) -> Response:
     name = request.path_params["name"]
-    models = gateway_of(request).models
+    models = models_of(request)
     served = models.find(name)
     adapter = served.engine.adapters.find(name)
     if _is_anthropics(request):

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 
 import edgellm
 from edgellm.errors import BadRequest, DoesNotFit, ModelNotFound
-from edgellm.server.gateway import body_of, gateway_of, json_response
+from edgellm.server.gateway import body_of, check_admin, json_response, models_of
 from edgellm.server.ollama import pulls
 from edgellm.server.ollama.cards import Cards, card, loaded, names, not_found
 from edgellm.server.ollama.cards import shown as shown_card
@@ -31,17 +31,17 @@ class Version(msgspec.Struct):
 
 def generative(request: Request, name: str) -> Served:
     """Raises ModelNotFound in Ollama's words, BadRequest for a model of another kind."""
-    return _found(gateway_of(request).models.generative, name)
+    return _found(models_of(request).generative, name)
 
 
 def embedding(request: Request, name: str) -> Served:
     """The same for one that makes vectors."""
-    return _found(gateway_of(request).models.embedding, name)
+    return _found(models_of(request).embedding, name)
 
 
 def any_model(request: Request, name: str) -> Served:
     """The same for one of any kind."""
-    return _found(gateway_of(request).models.any, name)
+    return _found(models_of(request).any, name)
 
 
 def _found(find: Callable[[str], Served], name: str) -> Served:
@@ -64,12 +64,12 @@ async def version(request: Request) -> Response:
 
 
 async def tags(request: Request) -> Response:
-    models = gateway_of(request).models
+    models = models_of(request)
     return json_response(Cards([card(one, name) for one in models for name in names(one)]))
 
 
 async def ps(request: Request) -> Response:
-    models = gateway_of(request).models
+    models = models_of(request)
     there, now_ns = [one for one in models if one.engine.state == "ready"], time.time_ns()
     return json_response(Cards([loaded(one, now_ns) for one in there]))
 
@@ -86,6 +86,7 @@ async def pull(request: Request) -> ASGIApp:
     if body.asked and _is_served(request, body):
         kind = "application/x-ndjson" if streams else "application/json"
         return Response(pulls.success(streams=streams), media_type=kind)
+    check_admin(request)
     if not body.asked or pulling is None:
         raise refused("pull", body.asked)
     lines = _pulled(request, pulling, body, streams=streams)
@@ -113,11 +114,12 @@ async def _pulled(
 
 
 def _is_served(request: Request, body: NameBody) -> bool:
-    return gateway_of(request).models.knows(body.asked)
+    return models_of(request).knows(body.asked)
 
 
 async def delete(request: Request) -> Response:
     """By its own name alone: a short form may be several models', and an alias any's."""
+    check_admin(request)
     name = read_name(await body_of(request)).asked
     removing = reach_of(request).removing
     if not name or removing is None:

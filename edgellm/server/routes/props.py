@@ -14,7 +14,7 @@ from starlette.responses import Response
 import edgellm
 from edgellm.chat.messages import GenerateParams
 from edgellm.errors import NotServing
-from edgellm.server.gateway import gateway_of, json_response
+from edgellm.server.gateway import json_response, models_of
 from edgellm.server.routes.native_completion import settings_of
 from edgellm.server.served import Served
 
@@ -110,4 +110,4 @@ def _slots(served: Served) -> list[Slot]:
 
 
 def _served(request: Request) -> Served:
-    return gateway_of(request).models.any(request.query_params.get("model"))
+    return models_of(request).any(request.query_params.get("model"))

@@ -23,7 +23,7 @@ from edgellm.runner.messages import Scored
 from edgellm.server.answers import read
 from edgellm.server.body import decode
 from edgellm.server.envelope import text_is_called
-from edgellm.server.gateway import body_of, counter_of, gateway_of
+from edgellm.server.gateway import body_of, counter_of, models_of
 from edgellm.server.openai.messages import Name
 from edgellm.server.openai.samplers import Positive
 from edgellm.server.openai.wire import MIN_LOGPROB
@@ -86,7 +86,7 @@ async def rerank(request: Request) -> ASGIApp:
     if not given:
         raise BadRequest(f"{field}: there must be at least one", param=field)
     documents = tuple(one if isinstance(one, str) else one.text for one in given)
-    served = gateway_of(request).models.reranker(body.model)
+    served = models_of(request).reranker(body.model)
     rank = partial(served.engine.rerank, body.query, documents, body.max_tokens_per_doc)
     work = partial(read, served, rank, counter_of(request))
     return WholeAnswer(_answer(served, work, documents, body, field))

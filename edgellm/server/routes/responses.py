@@ -7,14 +7,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edgellm.errors import BadRequest
 from edgellm.server.answers import Answers
-from edgellm.server.gateway import gateway_of, hold_of, json_response
+from edgellm.server.gateway import gateway_of, hold_of, json_response, key_of, models_of
 from edgellm.server.openai.wire import Head, encode
 from edgellm.server.responses.answers import Keep, ResponseFold, ResponseStream, forget, is_full
 from edgellm.server.responses.object import Response as Told
 from edgellm.server.responses.requests import AskedResponse, response_request
 from edgellm.server.responses.store import Kept, Lost
 from edgellm.server.routes.background import Running
-from edgellm.server.routes.stored import background_of, owner_of, store_of
+from edgellm.server.routes.stored import background_of, store_of
 from edgellm.server.routes.text import (
     chat_answers,
     chat_body,
@@ -35,7 +35,7 @@ class InputTokens(msgspec.Struct):
 
 async def respond(request: Request) -> ASGIApp:
     asked = await _asked(request)
-    served = gateway_of(request).models.generative(asked.chat.model)
+    served = models_of(request).generative(asked.chat.model)
     answers = await chat_answers(request, served, asked.chat, _TEXT)
     head = new_head("resp_", served, asked.chat.model)
     if asked.response.background:
@@ -55,7 +55,7 @@ async def respond(request: Request) -> ASGIApp:
 
 def _begun(request: Request, asked: AskedResponse, head: Head, answers: Answers) -> ASGIApp:
     """In the background. Raises Overloaded."""
-    background, owner = background_of(request), owner_of(request)
+    background, owner = background_of(request), key_of(request)
     background.check(owner.name, gateway_of(request).access.queue_ratio(owner))
     answer = (ResponseStream if asked.chat.stream else ResponseFold)(head, asked)
     running = Running(answer, owner.name, asked.given, hold_of(request).hand_on())
@@ -68,7 +68,7 @@ def _begun(request: Request, asked: AskedResponse, head: Head, answers: Answers)
 def _keep(request: Request, asked: AskedResponse) -> Keep:
     if not asked.response.store:
         return forget
-    store, owner = store_of(request), owner_of(request).name
+    store, owner = store_of(request), key_of(request).name
 
     def keep(told: Told) -> None:
         store.keep(told.id, Kept(owner, told.previous_response_id, asked.given, encode(told)))
@@ -95,12 +95,12 @@ class _Left:
 async def count_input(request: Request) -> Response:
     """The body is a response's."""
     asked = await _asked(request)
-    served = gateway_of(request).models.generative(asked.chat.model)
+    served = models_of(request).generative(asked.chat.model)
     return json_response(InputTokens(await prompt_length(served, asked.chat, _TEXT)))
 
 
 async def _asked(request: Request) -> AskedResponse:
-    body, owner = await chat_body(request), owner_of(request).name
+    body, owner = await chat_body(request), key_of(request).name
     try:
         asked = response_request(body, new_picture_mark(), store_of(request), owner)
     except Lost as error:

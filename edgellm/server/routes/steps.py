@@ -12,7 +12,7 @@ from starlette.responses import Response
 from edgellm.errors import BadRequest, NotServing
 from edgellm.runner.messages import Steps
 from edgellm.runner.pacing.recorder import StepRecord
-from edgellm.server.gateway import gateway_of, json_response
+from edgellm.server.gateway import json_response, models_of
 
 _MOST = 1000
 
@@ -30,7 +30,7 @@ async def show_steps(request: Request) -> Response:
     """`?last=N` for the newest N only. A model that is not ready has none."""
     n = _how_many(request.query_params.get("last"))
     told = []
-    for served in gateway_of(request).models:
+    for served in models_of(request):
         if served.engine.state == "ready":
             with suppress(NotServing):  # it goes this very moment
                 told.append(ModelSteps(served.name, _dated(await served.engine.steps(n))))

@@ -10,9 +10,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from edgellm.errors import BadRequest
-from edgellm.keys import ANYBODY, Key
 from edgellm.server.envelope import HTTPProblem
-from edgellm.server.gateway import gateway_of, json_response
+from edgellm.server.gateway import json_response, key_of
 from edgellm.server.responses.earlier import conversation, given
 from edgellm.server.responses.listing import page, shown_items
 from edgellm.server.responses.store import SHOWN, Kept, Store
@@ -63,7 +62,7 @@ async def delete(request: Request) -> Response:
     _found(request)
     id = request.path_params["id"]
     await background_of(request).cancel(id)
-    store_of(request).remove(id, owner_of(request).name)
+    store_of(request).remove(id, key_of(request).name)
     return json_response(Deleted(id))
 
 
@@ -91,14 +90,9 @@ def background_of(request: Request) -> Background:
     return background
 
 
-def owner_of(request: Request) -> Key:
-    """Whose the responses are that this request makes, and may ask for."""
-    return gateway_of(request).access.key_of(request.headers) or ANYBODY
-
-
 def _found(request: Request) -> Kept:
     """Raises HTTPProblem, also for another key's: nobody learns that there is one."""
-    id, owner = request.path_params["id"], owner_of(request).name
+    id, owner = request.path_params["id"], key_of(request).name
     running = background_of(request).find(id, owner)
     kept = running.kept() if running else store_of(request).find(id, owner)
     if kept is None:

@@ -17,7 +17,7 @@ from edgellm.server.answers import Answers, Asked, answer
 from edgellm.server.body import Bytes
 from edgellm.server.claims import claimed
 from edgellm.server.envelope import text_is_called
-from edgellm.server.gateway import body_of, counter_of, gateway_of, hold_of
+from edgellm.server.gateway import body_of, counter_of, gateway_of, hold_of, models_of
 from edgellm.server.hearing import heard
 from edgellm.server.openai.chat import ChatFold, ChatStream
 from edgellm.server.openai.completions import CompletionFold, CompletionStream
@@ -34,7 +34,7 @@ async def chat(request: Request) -> ASGIApp:
     body = await chat_body(request)
     asked = chat_request(body, new_picture_mark())
     del body
-    served = gateway_of(request).models.generative(asked.model)
+    served = models_of(request).generative(asked.model)
     answers = await chat_answers(request, served, asked)
     head, n = new_head("chatcmpl-", served, asked.model), asked.params.n
     if asked.stream:
@@ -116,7 +116,7 @@ def turn_written(
 
 async def completions(request: Request) -> ASGIApp:
     asked = completion_request(await body_of(request))
-    served = gateway_of(request).models.generative(asked.model)
+    served = models_of(request).generative(asked.model)
     params = with_adapters(asked.params, served, asked.lora, asked.model)
     wanted = Asked(await filled(served, asked), params, "prompt", asked.structure_field)
     answers = answer_to(request, served, wanted)

@@ -13,7 +13,7 @@ from edgellm.chat.turn import turn
 from edgellm.runner.messages import Tokenized
 from edgellm.server.body import Text, decode
 from edgellm.server.envelope import text_is_called
-from edgellm.server.gateway import body_of, gateway_of, json_response
+from edgellm.server.gateway import body_of, json_response, models_of
 from edgellm.server.openai.messages import Name
 from edgellm.server.openai.requests import chat_request
 from edgellm.server.openai.samplers import Token
@@ -62,7 +62,7 @@ _detokenize_decoder = msgspec.json.Decoder(DetokenizeBody)
 async def tokenize(request: Request) -> Response:
     """Of a list each text is tokenized by itself, and a number is a token."""
     body = decode(_tokenize_decoder, await body_of(request))
-    served = gateway_of(request).models.any(body.model)
+    served = models_of(request).any(body.model)
     parts = [body.content] if isinstance(body.content, str) else body.content
     tokens: list[int] = []
     pieces: list[bytes] = []
@@ -92,7 +92,7 @@ async def _tokenized(
 
 async def detokenize(request: Request) -> Response:
     body = decode(_detokenize_decoder, await body_of(request))
-    served = gateway_of(request).models.any(body.model)
+    served = models_of(request).any(body.model)
     found = await served.engine.detokenize(tuple(body.tokens))
     return json_response(Content(b"".join(found.pieces).decode("utf-8", "replace")))
 
@@ -100,7 +100,7 @@ async def detokenize(request: Request) -> Response:
 async def apply_template(request: Request) -> Response:
     """The body is a chat's. What the prompt would be, and nothing is computed."""
     asked = chat_request(await body_of(request), new_picture_mark())
-    served = gateway_of(request).models.generative(asked.model)
+    served = models_of(request).generative(asked.model)
     ours = await asyncio.to_thread(turn, served.template, asked, datetime.now())
     return json_response(Prompt(ours.prompt))
 
@@ -108,7 +108,7 @@ async def apply_template(request: Request) -> Response:
 async def count_chat(request: Request) -> Response:
     """The body is a chat's. How many tokens its prompt is."""
     asked = chat_request(await chat_body(request), new_picture_mark())
-    served = gateway_of(request).models.generative(asked.model)
+    served = models_of(request).generative(asked.model)
     return json_response(InputTokens(await prompt_length(served, asked)))
 
 

@@ -114,16 +114,22 @@ class Live:
         """With its joules, where sensors tell them."""
         return self._joules.priced(engine, finished) if self._joules else finished
 
-    def status(self) -> Status:
+    def machine_j(self) -> float | None:
+        """All that the sensors have told of since the server began."""
+        energy = self._joules.status() if self._joules else None
+        return energy.total_j if energy else None
+
+    def status(self, models: Models | None = None) -> Status:
+        """`models`: those that are there for whoever asks; None: all."""
         self.tick()
-        now_s = self._clock()
-        lines = [line for served in self._models for line in served.engine.log]
+        now_s, shown = self._clock(), self._models if models is None else models
+        lines = [line for served in shown for line in served.engine.log]
         return Status(
             version=edgellm.__version__,
             pid=os.getpid(),
             url=self.url,
             uptime_s=now_s - self._began_s,
-            models=tuple(self._model(served, now_s) for served in self._models),
+            models=tuple(self._model(served, now_s) for served in shown),
             devices=self._devices(),
             download=self._download(),
             held_up=self._held_up(),

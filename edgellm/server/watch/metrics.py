@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from edgellm.chat.events import Finished, Note, Told
+from edgellm.chat.events import Finished, Note, TextDelta, Told
 from edgellm.errors import BadRequest, DeadlinePassed, EdgellmError, Overloaded
 from edgellm.server.envelope import reason_of, status_of
 
@@ -110,13 +110,14 @@ class Metrics:
 class Watch:
     """The clock of one request, which may have several answers. On the path of every token."""
 
-    __slots__ = ("_itl", "_last_s", "_ttft", "began_s", "finished", "n_read")
+    __slots__ = ("_itl", "_last_s", "_ttft", "began_s", "finished", "heard", "n_read")
 
     def __init__(self, ttft: Histogram, itl: Histogram | None, *, began_s: float) -> None:
         self._ttft, self._itl = ttft, itl
         self._last_s: dict[int, float] = {}  # by answer
         self.began_s = began_s
         self.finished: list[Finished] = []
+        self.heard: dict[int, int] = {}  # of answers that haven't ended: their tokens so far
         self.n_read: int | None = None  # tokens of a request that nothing is written for
 
     def read(self, n_tokens: int) -> None:
@@ -125,9 +126,12 @@ class Watch:
     def saw(self, index: int, event: Told) -> None:
         if isinstance(event, Finished):
             self.finished.append(event)
+            self.heard.pop(index, None)
             return
         if isinstance(event, Note):
             return
+        if isinstance(event, TextDelta):
+            self.heard[index] = self.heard.get(index, 0) + event.n_tokens
         now_s = time.perf_counter()
         last_s = self._last_s.get(index)
         if last_s is None:

@@ -1,0 +1,85 @@
+"""Counts of use on this disk: a small file for each day.
+
+Several servers of one user write the same file, so each adds what is new to what is there, while it
+holds a lock. A file that can't be read is set aside, not overwritten. As many days are kept as were
+asked for, counted by files: a clock that jumps years ahead for a moment must not remove them all.
+"""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import platformdirs
+
+from edgellm.files import write_durably
+from edgellm.meter.usage.counts import Day
+
+_SUFFIX: Final = ".json"
+_ASIDE: Final = ".unreadable"
+_MOST_BYTES: Final = 16 << 20  # 256 keys and a hundred models are a quarter of it
+
+
+class Diary:
+    """`complaint` says what was wrong with a file, when something was."""
+
+    def __init__(self, folder: Path, n_days: int) -> None:
+        self._folder, self.n_days = folder, n_days
+        self.complaint: str | None = None
+
+    def add(self, day: str, new: Day) -> Day:
+        """What the day has come to, with `new`. Raises OSError: then nothing was added."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with self._alone():
+            whole = self._read(day)
+            whole.add(new)
+            write_durably(self._path(day), msgspec.json.encode(whole))
+            for old in self.days()[: -self.n_days]:
+                self._path(old).unlink(missing_ok=True)
+        return whole
+
+    def read(self, day: str) -> Day:
+        """Raises OSError."""
+        return self._read(day)
+
+    def days(self) -> list[str]:
+        """Those that are kept, the oldest first. Raises OSError."""
+        try:
+            return sorted(
+                path.name.removesuffix(_SUFFIX)
+                for path in self._folder.iterdir()
+                if path.suffix == _SUFFIX
+            )
+        except FileNotFoundError:
+            return []
+
+    def between(self, since: str, until: str) -> dict[str, Day]:
+        """Both days are in it. Raises OSError."""
+        return {day: self._read(day) for day in self.days() if since <= day <= until}
+
+    def _read(self, day: str) -> Day:
+        path = self._path(day)
+        try:
+            with path.open("rb") as file:
+                return msgspec.json.decode(file.read(_MOST_BYTES), type=Day)
+        except FileNotFoundError:
+            return Day()
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            path.replace(path.with_suffix(_ASIDE))
+            self.complaint = f"{path} could not be read, and is {path.stem}{_ASIDE} now: {error}"
+            return Day()
+
+    def _path(self, day: str) -> Path:
+        return self._folder / f"{day}{_SUFFIX}"
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        with (self._folder / "lock").open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+def users_diary(n_days: int) -> Diary:
+    return Diary(platformdirs.user_state_path("edgellm") / "usage", n_days)

@@ -1,0 +1,225 @@
+"""Whose requests run, and what they have used: quotas at the door, counts in the diary.
+
+What ended is written within half a minute, and all of it when the server ends; what the disk
+doesn't take is tried again. A power cut costs the last half minute.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from datetime import time as clock_time
+
+from edgellm.errors import QuotaExceeded
+from edgellm.keys import Key
+from edgellm.meter.usage.counts import Allowance, Day, Report, Use, added, report, total
+from edgellm.meter.usage.diary import Diary
+from edgellm.server.door.gate import Tell, nobody_listens
+from edgellm.server.door.quotas import Quotas, Rate, Today
+from edgellm.server.watch.joules import Tariff
+from edgellm.server.watch.metrics import Watch
+from edgellm.server.watch.shares import Shares
+
+_WRITE_EVERY_S = 30.0
+_WRITE_IDLING_EVERY_S = 3600.0  # a memory card wears out, and only joules are new
+_BYTES_A_TOKEN = 4  # of a prompt whose answer its client left: nobody told how many it had
+
+
+def no_joules() -> float | None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    monotonic: Callable[[], float] = time.monotonic
+    now: Callable[[], datetime] = datetime.now
+
+
+_CLOCKS, _TARIFF = Clocks(), Tariff()
+
+
+class Books:
+    """`tick` it about once a second, `close` it at the end. Without a diary the counts of today are
+    all there is."""
+
+    def __init__(
+        self,
+        keys: Iterable[Key] = (),
+        diary: Diary | None = None,
+        *,
+        tariff: Tariff = _TARIFF,
+        machine_j: Callable[[], float | None] = no_joules,
+        tell: Tell = nobody_listens,
+        clocks: Clocks = _CLOCKS,
+    ) -> None:
+        self._keys, self._quotas = tuple(keys), Quotas(keys)
+        self._diary, self._tariff, self._tell, self._clocks = diary, tariff, tell, clocks
+        self._since_start = Day()
+        self.shares = Shares(self._since_start).registry
+        self._machine_j, self._told_j = machine_j, machine_j()
+        self._new: dict[str, Day] = {}
+        self._handed: dict[str, Day] = {}  # to the diary, this moment
+        self._is_full = False  # the last write failed, and that was said
+        self._in_turn = asyncio.Lock()  # who writes the diary, or reads it
+        self._writing: asyncio.Task[None] | None = None
+        self._written_s = clocks.monotonic()
+        self._today = self._date()
+        self._kept = self._read(self._today)  # of today, with what other servers here have written
+
+    # ── requests ─────────────────────────────────────────────────────────────
+
+    @contextmanager
+    def visit(self, key: Key, model: str, watch: Watch, prompt_bytes: int) -> Iterator[None]:
+        """Around one request. Raises QuotaExceeded before anything is computed for it."""
+        try:
+            self._quotas.enter(key, self._clocks.monotonic(), self._used_today(key))
+        except QuotaExceeded:
+            self._note(key, model, Use(n_refused=1))
+            raise
+        try:
+            yield
+        finally:
+            self._quotas.leave(key)
+            use = used(watch, prompt_bytes)
+            self._quotas.take(key, use.n_tokens, self._clocks.monotonic())
+            self._note(key, model, use)
+
+    def rate(self, key: Key) -> Rate | None:
+        return self._quotas.rate(key, self._clocks.monotonic())
+
+    def _note(self, key: Key, model: str, use: Use) -> None:
+        self._since_start.use(key.name, model).add(use)
+        self._day().use(key.name, model).add(use)
+
+    def _used_today(self, key: Key) -> Today:
+        self._turn_page()
+        now = self._clocks.now()
+        midnight = datetime.combine(now.date() + timedelta(days=1), clock_time())
+        left_s = max(0.0, midnight.timestamp() - now.timestamp())
+        pages = self._kept, self._handed.get(self._today, Day()), self._day()
+        return Today(sum(page.n_tokens(key.name) for page in pages), left_s)
+
+    # ── what is told ─────────────────────────────────────────────────────────
+
+    async def report(self, since: str, until: str, key: Key) -> Report:
+        """`key`: who asks. Without `admin` it sees its own. Raises OSError."""
+        async with self._in_turn:
+            if self._diary:
+                days = await asyncio.to_thread(self._diary.between, since, until)
+            else:
+                days = {self._today: total([self._kept])}
+            for day, new in self._new.items():
+                days.setdefault(day, Day()).add(new)
+        days = {day: told for day, told in days.items() if since <= day <= until}
+        only = None if key.admin else key.name
+        told = report(days, key=only, price=self._tariff.per_kwh, currency=self._tariff.currency)
+        told.allowances = [one for one in self.allowances() if only in (None, one.key)]
+        told.kept_days = self._diary.n_days if self._diary else 1
+        return told
+
+    def allowances(self) -> list[Allowance]:
+        """Of all keys, in the settings' order."""
+        told = []
+        for key in self._keys:
+            rate, per_day = self.rate(key), key.tokens_per_day
+            used = self._used_today(key).n_tokens
+            told.append(
+                Allowance(
+                    key=key.name,
+                    n_running=self._quotas.n_running(key),
+                    used_today=used,
+                    max_concurrent=key.max_concurrent,
+                    tokens_per_minute=key.tokens_per_minute,
+                    left_this_minute=rate.left if rate else None,
+                    tokens_per_day=per_day,
+                    left_today=None if per_day is None else max(0, per_day - used),
+                )
+            )
+        return told
+
+    # ── the diary ────────────────────────────────────────────────────────────
+
+    def tick(self) -> None:
+        self._turn_page()
+        told_j = self._machine_j()
+        if told_j is not None:
+            self._day().machine_j = added(self._day().machine_j, told_j - (self._told_j or 0.0))
+            self._told_j = told_j
+        has_asked = any(day.keys for day in self._new.values())
+        every_s = _WRITE_EVERY_S if has_asked else _WRITE_IDLING_EVERY_S
+        is_due = self._clocks.monotonic() - self._written_s >= every_s
+        if is_due and (self._writing is None or self._writing.done()):
+            self._writing = asyncio.create_task(self._write())
+
+    async def close(self) -> None:
+        if self._writing:
+            await self._writing
+        await self._write()
+
+    async def _write(self) -> None:
+        async with self._in_turn:
+            self._written_s = self._clocks.monotonic()
+            self._handed, self._new = self._new, {}
+            for day, new in self._handed.items():
+                if not new:
+                    continue
+                if self._diary:
+                    await self._hand_over(self._diary, day, new)
+                elif day == self._today:
+                    self._kept.add(new)
+            self._handed = {}
+
+    async def _hand_over(self, diary: Diary, day: str, new: Day) -> None:
+        try:
+            whole = await asyncio.to_thread(diary.add, day, new)
+        except OSError as error:
+            if not self._is_full:
+                self._tell(f"who has used what can't be kept, and is tried again: {error}")
+            self._is_full = True
+            self._new.setdefault(day, Day()).add(new)
+            return
+        self._is_full = False
+        if day == self._today:
+            self._kept = whole
+        if diary.complaint:
+            self._tell(diary.complaint)
+            diary.complaint = None
+
+    def _turn_page(self) -> None:
+        """At midnight, and when the clock was set: also to a day that has its counts already."""
+        if (today := self._date()) != self._today:
+            self._today, self._kept = today, self._read(today)
+            if not self._diary:
+                self._new.clear()
+
+    def _read(self, day: str) -> Day:
+        """What can't be read now counts again when it is written."""
+        try:
+            return self._diary.read(day) if self._diary else Day()
+        except OSError:
+            return Day()
+
+    def _date(self) -> str:
+        return self._clocks.now().date().isoformat()
+
+    def _day(self) -> Day:
+        return self._new.setdefault(self._today, Day())
+
+
+def used(watch: Watch, prompt_bytes: int) -> Use:
+    """What came of a request. Of an answer that broke off the tokens that were heard count, and
+    its prompt by its length."""
+    use = Use(n_requests=1)
+    for finished in watch.finished:
+        use.n_prompt += finished.n_prompt
+        use.n_cached += finished.n_cached
+        use.n_output += finished.n_output
+        use.work_s = added(use.work_s, finished.step_share_s)
+        use.energy_j = added(use.energy_j, finished.energy_j)
+    for n_heard in watch.heard.values():
+        use.n_prompt += prompt_bytes // _BYTES_A_TOKEN
+        use.n_output += n_heard
+    use.n_prompt += watch.n_read or 0
+    return use
