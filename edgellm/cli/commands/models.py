@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgellm.cli.flags import completing, options
-from edgellm.units import DASH, format_bytes, format_rate
+from edgellm.units import DASH, format_bytes, format_params, format_rate
 
 if TYPE_CHECKING:
     from edgellm.cli.about import About, QuantRow
@@ -283,7 +283,7 @@ def _about_lines(told: "About") -> Iterator[str]:
     yield told.name
     facts = (
         ("architecture", spec.architecture + (" (embedding)" if spec.is_embedding else "")),
-        ("parameters", f"{_count(spec.n_params)}{experts}"),
+        ("parameters", f"{format_params(spec.n_params)}{experts}"),
         ("layers", f"{spec.n_layers} of width {spec.n_embd}"),
         ("context", f"{spec.n_ctx_train} tokens"),
         ("vocabulary", f"{spec.n_vocab} tokens"),
@@ -309,11 +309,3 @@ def _quant_table(rows: "Sequence[QuantRow]") -> str:
         for row in rows
     ]
     return table(("QUANT", "SIZE", "BITS", "HERE", "TOK/S"), cells, right="SIZE,BITS,TOK/S")
-
-
-def _count(n: int) -> str:
-    """8190735360 -> "8.2 B"."""
-    for size, unit in ((10**9, "B"), (10**6, "M"), (10**3, "K")):
-        if n >= size:
-            return f"{n / size:.1f} {unit}"
-    return str(n)
