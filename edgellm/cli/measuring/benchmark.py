@@ -16,7 +16,7 @@ from edgellm.errors import ContextTooLong, EdgellmError, ModelNotFound
 from edgellm.status import ModelStatus, Status
 from edgellm.tui.told.answers import Timings
 
-_PASSAGE = (
+PASSAGE = (
     "The river begins in the hills, runs past two villages and a mill, and is in no hurry at all. "
     "In spring it takes the bridge with it, and in summer children walk across on the stones. "
 )
@@ -165,7 +165,7 @@ class Bench:
         return found
 
     def _words(self, client: Client) -> tuple[int, ...]:
-        tokens = client.tokenize(self._model, _PASSAGE)
+        tokens = client.tokenize(self._model, PASSAGE)
         if not tokens:
             raise EdgellmError(f"{self._model} makes no tokens of English words")
         return tokens

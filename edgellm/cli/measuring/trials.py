@@ -21,11 +21,13 @@ from typing import Protocol
 
 from edgellm.chat.events import Failed, Finished
 from edgellm.chat.messages import GenerateParams, SamplingParams
+from edgellm.cli.measuring.benchmark import PASSAGE
 from edgellm.errors import EdgellmError, WorkerDied
 from edgellm.runner.engine import Engine
 from edgellm.runner.supervisor import Supervisor
 from edgellm.selector.bouts import Bout, Match, Sample, middle
 from edgellm.selector.knobs import Knobs
+from edgellm.selector.memory.shape import pad256
 from edgellm.selector.plan import Plan
 from edgellm.selector.profiles import Workload
 from edgellm.selector.tuning import Axis, next_step
@@ -37,12 +39,7 @@ _PROMPT_S, _ANSWER_S = 2.0, 0.8  # that reading the prompt, and writing, should 
 _DEPTH_S = 8.0  # that reading what comes before it may take, once for each variation
 _MOST_PROMPT, _LEAST_PROMPT, _SHORT_PROMPT = 2048, 64, 8
 _MOST_ANSWER, _LEAST_ANSWER = 64, 8
-_CELLS = 256  # llama.cpp rounds up to
 _LEAST_CELLS = 4096  # no batch is cut down by them
-_PASSAGE = (
-    "The river begins in the hills, runs past two villages and a mill, and is in no hurry at all. "
-    "In spring it takes the bridge with it, and in summer children walk across on the stones. "
-)
 
 NewEngine = Callable[[str, Plan], Engine]
 
@@ -111,7 +108,7 @@ async def serving(
     sizes = Sizes(_SHORT_PROMPT, min(_MOST_ANSWER, plan.n_ctx_seq // 2))
     try:
         await engine.start()
-        bench = _Bench(engine, (await engine.tokenize(_PASSAGE, False)).tokens)
+        bench = _Bench(engine, (await engine.tokenize(PASSAGE, False)).tokens)
         await bench.sample(sizes)  # pages the weights in
 
         async def decode() -> int:
@@ -132,7 +129,7 @@ def _with_fewer_cells(plan: Plan, workload: Workload) -> Plan:
     n_seqs = max(1, plan.n_ctx // plan.n_ctx_seq)
     n_filled = workload.n_prompt + workload.n_answer + _LEAST_PROMPT
     n_ctx_seq = max(n_filled, -(-_LEAST_CELLS // n_seqs))
-    n_ctx_seq = min(plan.n_ctx_seq, -(-n_ctx_seq // _CELLS) * _CELLS)
+    n_ctx_seq = min(plan.n_ctx_seq, pad256(n_ctx_seq))
     return replace(plan, n_ctx_seq=n_ctx_seq, n_ctx=min(plan.n_ctx, n_seqs * n_ctx_seq))
 
 
@@ -201,7 +198,7 @@ class _Turns:
         engine = self._new_engine(self._path, knobs.on(self._plan))
         try:
             await engine.start()
-            bench = _Bench(engine, (await engine.tokenize(_PASSAGE, False)).tokens)
+            bench = _Bench(engine, (await engine.tokenize(PASSAGE, False)).tokens)
         except BaseException:
             await engine.stop()
             raise
