@@ -7,8 +7,7 @@ from edgellm.meter.readers.sysfs import number, scaled, text
 from edgellm.meter.sample import Sample
 from edgellm.probe.hardware import Device
 from edgellm.probe.sources import Sources
-
-_KGSL = "/sys/class/kgsl/kgsl-3d0"
+from edgellm.probe.vendors.qualcomm import KGSL
 
 
 class QualcommSensor:
@@ -19,13 +18,13 @@ class QualcommSensor:
         self._id = devices[0].id
 
     def read(self) -> tuple[Sample, ...]:
-        clock = number(self._sources, f"{_KGSL}/devfreq/cur_freq")
+        clock = number(self._sources, f"{KGSL}/devfreq/cur_freq")
         return (
             Sample(
                 self._id,
                 time.monotonic(),
                 busy_ratio=self._busy_ratio(),
-                temperature_c=scaled(self._sources, f"{_KGSL}/temp", 1000),
+                temperature_c=scaled(self._sources, f"{KGSL}/temp", 1000),
                 clock_hz=float(clock) if clock else None,
             ),
         )
@@ -35,7 +34,7 @@ class QualcommSensor:
 
     def _busy_ratio(self) -> float | None:
         """ "1234 5678": time busy and time in all of the last window; "0 0" while it is off."""
-        words = (text(self._sources, f"{_KGSL}/gpubusy") or "").split()
+        words = (text(self._sources, f"{KGSL}/gpubusy") or "").split()
         if len(words) != 2 or not all(word.isdecimal() for word in words):
             return None
         busy, total = map(int, words)

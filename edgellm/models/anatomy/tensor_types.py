@@ -15,6 +15,7 @@ from edgellm.models.quants import BY_ID
 from edgellm.values import frozen
 
 TensorClass = Literal["attention", "ffn_down", "ffn", "embedding", "output", "other"]
+EXPERT_CLASSES: Final[tuple[TensorClass, ...]] = ("ffn", "ffn_down")  # in a model that has experts
 
 # Shared experts and the projections around a state-space layer are as sensitive as attention.
 _CLASSES: Final[tuple[tuple[TensorClass, re.Pattern[str]], ...]] = (

@@ -7,7 +7,7 @@ driver (msm) names nothing.
 from edgellm.probe.asked.evidence import Evidence
 from edgellm.probe.vendors.cards import Card
 
-_KGSL = "/sys/class/kgsl/kgsl-3d0"
+KGSL = "/sys/class/kgsl/kgsl-3d0"
 _NPU_NODES = ("/dev/fastrpc-cdsp*", "/dev/adsprpc-smd*")
 
 
@@ -21,8 +21,8 @@ def read(evidence: Evidence) -> tuple[Card, ...]:
 
 
 def _adreno(evidence: Evidence) -> str | None:
-    if evidence.list(_KGSL):
-        return f"Qualcomm {evidence.text(f'{_KGSL}/gpu_model') or 'Adreno'}"
+    if evidence.list(KGSL):
+        return f"Qualcomm {evidence.text(f'{KGSL}/gpu_model') or 'Adreno'}"
     for card in evidence.list("/sys/class/drm/card[0-9]*"):
         driver = evidence.real_path(f"{card}/device/driver").rpartition("/")[2]
         if "-" not in card and driver in ("msm", "msm_dpu", "adreno"):

@@ -11,9 +11,8 @@ Left out: `l_last`, which is told in the same way (deepseek4, qwen4exp).
 """
 
 from edgellm.runner.oracle.messages import Question
+from edgellm.selector.graph.schedule import FEW_TOKENS
 from edgellm.selector.placing.proportions import layer_counts
-
-_FEW_TOKENS = 32
 
 
 def norm_layers(question: Question) -> list[range | None]:
@@ -23,7 +22,7 @@ def norm_layers(question: Question) -> list[range | None]:
         return [None] * n_devices
     n_all = question.n_layers + 1
     n_gpu = n_all if question.n_gpu_layers < 0 else min(question.n_gpu_layers, n_all)
-    if n_gpu < n_all and _n_tokens(question) >= _FEW_TOKENS:
+    if n_gpu < n_all and _n_tokens(question) >= FEW_TOKENS:
         return [None] * n_devices
     split = question.tensor_split or tuple(float(one.free_bytes) for one in question.devices)
     ranges, start = [], n_all - n_gpu

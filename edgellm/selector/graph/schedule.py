@@ -17,7 +17,7 @@ from edgellm.values import frozen
 
 FEW_TOKENS = 32  # fewer are computed where the layer is, whatever the weights cost to read
 OFFLOAD_MIN_ROWS = 32  # GGML_OP_OFFLOAD_MIN_BATCH's default
-_PIPELINE_COPIES = 4  # GGML_SCHED_MAX_COPIES
+PIPELINE_COPIES = 4  # GGML_SCHED_MAX_COPIES
 _BY_WEIGHT_EXCEPT = frozenset({"rope", "flash_attn"})
 
 
@@ -37,7 +37,7 @@ class Machinery:
 
     @property
     def n_copies(self) -> int:
-        return _PIPELINE_COPIES if self.pipeline else 1
+        return PIPELINE_COPIES if self.pipeline else 1
 
 
 @dataclass(slots=True)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from edgellm.models.spec import LayerSpec, ModelSpec
 from edgellm.selector.graph.backends import rules_of
 from edgellm.selector.graph.replay import flash_runs
+from edgellm.selector.graph.schedule import PIPELINE_COPIES
 from edgellm.selector.memory.kv import cells, layer_kv_bytes_each
 from edgellm.selector.memory.layout import Layout
 from edgellm.selector.memory.shape import ContextShape
@@ -17,7 +18,6 @@ from edgellm.selector.memory.shape import ContextShape
 _F32 = 4
 _MARGIN = 1.25
 _RESIDUAL_ROWS = 6  # of n_embd, that live beside a block's widest moment
-_PIPELINE_COPIES = 4  # GGML_SCHED_MAX_COPIES
 
 
 def reserved_bytes(spec: ModelSpec, shape: ContextShape, layout: Layout) -> tuple[int, ...]:
@@ -27,7 +27,7 @@ def reserved_bytes(spec: ModelSpec, shape: ContextShape, layout: Layout) -> tupl
     mask, row = _mask_bytes(spec, shape), _F32 * shape.n_tokens * spec.n_embd
     block = _block_bytes(spec, shape) + mask
     whole = not n_host and not layout.aside
-    inputs = _PIPELINE_COPIES * (mask + 2 * row) if layout.n_accelerators > 1 and whole else 0
+    inputs = PIPELINE_COPIES * (mask + 2 * row) if layout.n_accelerators > 1 and whole else 0
     each = []
     for i, part in enumerate(layout.layers):
         head = _logits_bytes(spec, shape) if spec.n_layers in part else 0

@@ -12,7 +12,7 @@ The limits themselves are profiles/backends.toml's (probe/known/limits.py).
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from edgellm.models.anatomy.tensor_types import TypeShare
+from edgellm.models.anatomy.tensor_types import EXPERT_CLASSES, TypeShare
 from edgellm.models.quants import BY_NAME
 from edgellm.models.spec import ModelSpec
 from edgellm.probe.hardware import Device
@@ -25,7 +25,6 @@ from edgellm.values import frozen
 
 # More than an output matrix of another type (a Q4_0 file's is Q6_K, a tenth of an 8 B model).
 _MOST_ASIDE_RATIO = 0.25
-_EXPERT_CLASSES = ("ffn", "ffn_down")
 _HEAD_FAULT: Feature = "mtp with flash attention"
 
 
@@ -169,7 +168,7 @@ def _aside(spec: ModelSpec, limits: Limits) -> tuple[tuple[str, ...], float]:
 
 
 def _is_slow(spec: ModelSpec, row: TypeShare, limits: Limits) -> bool:
-    if spec.n_expert and row.tensor_class in _EXPERT_CLASSES:
+    if spec.n_expert and row.tensor_class in EXPERT_CLASSES:
         return bool(limits.on_the_cpu(experts=(row.type,)))
     return bool(limits.on_the_cpu(weights=(row.type,)))
 

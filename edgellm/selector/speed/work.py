@@ -10,7 +10,7 @@ from itertools import accumulate
 from operator import add, sub
 from typing import NamedTuple
 
-from edgellm.models.anatomy.tensor_types import TypeShare
+from edgellm.models.anatomy.tensor_types import EXPERT_CLASSES, TypeShare
 from edgellm.models.quants import BY_NAME
 from edgellm.models.spec import LayerSpec, ModelSpec
 from edgellm.selector.memory.kv import sliding_cells
@@ -28,7 +28,6 @@ _ALIKE_EXPONENT = 0.75
 _LARGE_STATE_BYTES = 1 << 20
 
 _BYTES_A_WEIGHT_UNKNOWN = 0.5
-_EXPERT_CLASSES = ("ffn", "ffn_down")
 
 
 class Step(NamedTuple):
@@ -279,13 +278,13 @@ class Mix:
 @lru_cache(maxsize=512)
 def dense_mix(spec: ModelSpec) -> Mix:
     """All that every token uses, the head too, and without the embedding."""
-    apart = ("embedding", *(_EXPERT_CLASSES if spec.n_expert else ()))
+    apart = ("embedding", *(EXPERT_CLASSES if spec.n_expert else ()))
     return _mix(spec, tuple(row for row in spec.types if row.tensor_class not in apart))
 
 
 @lru_cache(maxsize=512)
 def expert_mix(spec: ModelSpec) -> Mix:
-    return _mix(spec, tuple(row for row in spec.types if row.tensor_class in _EXPERT_CLASSES))
+    return _mix(spec, tuple(row for row in spec.types if row.tensor_class in EXPERT_CLASSES))
 
 
 @lru_cache(maxsize=512)
@@ -296,7 +295,7 @@ def main_type(spec: ModelSpec) -> str | None:
     for row in spec.types:
         if row.tensor_class == "embedding" or row.type not in BY_NAME:
             continue
-        part = used if row.tensor_class in _EXPERT_CLASSES else 1.0
+        part = used if row.tensor_class in EXPERT_CLASSES else 1.0
         read = part * row.n_weights * float(BY_NAME[row.type].bytes_per_weight)
         n_bytes[row.type] = n_bytes.get(row.type, 0.0) + read
     return max(n_bytes, key=lambda name: n_bytes[name], default=None)
