@@ -6,6 +6,7 @@ from itertools import islice
 from edgellm.runner.batch import Batch
 from edgellm.runner.messages import Gauge
 from edgellm.runner.scheduler import Scheduler
+from edgellm.runner.sequence import Sequence
 
 _MOST_WAITING = 64  # of them a gauge tells, those that come next
 
@@ -32,6 +33,14 @@ class Counts:
         if n_running == 1 and not batch.n_prompt_rows:
             self.n_alone += n_told
             self.alone_s += wall_s
+
+
+def share_step(batch: Batch, running: dict[int, Sequence], seconds: float) -> None:
+    """Among those that had rows of it."""
+    members = {row.seq_id for row in batch.rows}
+    for seq_id in members:
+        running[seq_id].step_share += 1 / len(members)
+        running[seq_id].step_share_s += seconds / len(members)
 
 
 def gauge(scheduler: Scheduler, counts: Counts) -> Gauge:

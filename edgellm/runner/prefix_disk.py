@@ -62,6 +62,7 @@ class PrefixDisk:
         self._readers = ThreadPoolExecutor(1)
         self._most_pending_bytes, self._long_bytes = most_pending_bytes, long_bytes
         self._lock, self._pending_bytes, self._checking_bytes = Lock(), 0, 0
+        self._n_fetching = 0
         self._pending: Counter[bytes] = Counter()  # keys of what is to be written
 
     @property
@@ -69,6 +70,11 @@ class PrefixDisk:
         """Of its two threads, those that have more to compute than a step takes."""
         sizes = (self._pending_bytes, self._checking_bytes)
         return sum(n_bytes >= self._long_bytes for n_bytes in sizes)
+
+    @property
+    def is_busy(self) -> bool:
+        """Something is to be written, or read: whoever asked for it has yet to be told."""
+        return bool(self._pending_bytes or self._n_fetching)
 
     def scan(self) -> tuple[Stored, ...]:
         """What lies there, least recently used first."""
@@ -102,6 +108,7 @@ class PrefixDisk:
         """`done` is called from another thread. What is still to be written is read after that."""
         with self._lock:
             pool = self._writers if self._pending[key] else self._readers
+            self._n_fetching += 1
         pool.submit(self._fetch, number, key, done)
 
     def erase(self, key: bytes) -> None:
@@ -139,6 +146,8 @@ class PrefixDisk:
         with contextlib.suppress(Exception):
             blob = self._read(key)
         done(number, blob, time.monotonic() - begun_s)
+        with self._lock:
+            self._n_fetching -= 1
 
     def _read(self, key: bytes) -> bytearray:
         path = self._path(key)

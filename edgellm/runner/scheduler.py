@@ -154,12 +154,12 @@ class Scheduler:
         ]
         if not rows:
             is_urgent = any(isinstance(op, _URGENT) for op in self._ops)
-            return Batch(self._take_ops(), (), 0) if is_urgent else None
+            return Batch(self.take_ops(), (), 0) if is_urgent else None
         together = [self.running[seq_id] for seq_id, count in counts.items() if count]
         n_prompt_rows = len(rows) - len([s for s in together if _decodes(s)])
         all_rows = self._with_drafts(rows, together, n_prompt_rows)
         padding = () if n_prompt_rows else self._padding(all_rows)
-        ops, adapters = self._take_ops(), together[0].adapters
+        ops, adapters = self.take_ops(), together[0].adapters
         return Batch(ops, all_rows, n_prompt_rows, adapters, padding, before)
 
     def commit(
@@ -270,7 +270,7 @@ class Scheduler:
         For a backend that found no room where we had counted some. None: nothing to give.
         """
         self.memory.relieve()
-        ops = self._take_ops()
+        ops = self.take_ops()
         return replace(batch, ops=ops, padding=()) if ops or batch.padding else None
 
     def check(self) -> None:
@@ -315,7 +315,8 @@ class Scheduler:
         end = self.memory.next_stop(sequence) or len(sequence.tokens)
         return next_rows(at, end, budget, self.limits.n_chunk, sequence.pictures)
 
-    def _take_ops(self) -> tuple[Op, ...]:
+    def take_ops(self) -> tuple[Op, ...]:
+        """What is to be done to the memory, of which nobody else will hear."""
         ops = tuple(self._ops)
         self._ops.clear()  # the memory holds the same list
         return ops

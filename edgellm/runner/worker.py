@@ -11,7 +11,8 @@ from typing import TypeAlias, assert_never
 from edgellm.errors import BadRequest, EdgellmError
 from edgellm.runner.backend import Backend, NoKVSlot, Step, check_tokens
 from edgellm.runner.batch import Batch, Mask, Start
-from edgellm.runner.counts import Counts, gauge
+from edgellm.runner.changing import Changing
+from edgellm.runner.counts import Counts, gauge, share_step
 from edgellm.runner.drafting.speculation import rows_computed
 from edgellm.runner.intake.beside import (
     AdapterLoaded,
@@ -54,10 +55,10 @@ from edgellm.runner.threads.reading import is_long_text, read
 
 _GAUGE_PERIOD_S = 0.1
 _PAUSE_S = 0.05  # before each piece of what nobody waits for
+_QUIET_S = 1.0  # before what takes longer
 _TIDY_S = 2.0  # at the end; the supervisor waits for longer
 _SIGN_S = 30.0  # of life, while other threads work; liveness.py is patient for longer
 _BESIDE_S = 3600.0  # that is believed of them: then who listens has to judge
-
 
 # take(wait_s): what has come; if nothing has, what comes first within so many seconds, or nothing.
 Take: TypeAlias = Callable[[float], Iterable[ToWorker | FromBeside]]
@@ -82,11 +83,12 @@ class Worker:
         clock: Callable[[], float],
         embeds: bool = False,
         forget: Callable[[int], None] = lambda request_id: None,
+        changing: Changing | None = None,
     ) -> None:
         self._read_beside = read_beside
         self._forget = forget  # the request has left: what `prepare` began is in vain
         self._backend, self._scheduler, self._embeds = backend, scheduler, embeds
-        self._take, self._prepare, self._clock = take, prepare, clock
+        self._take, self._prepare, self._clock, self._changing = take, prepare, clock, changing
         self._telling = Telling(backend, tell, clock)
         if backend.overlaps:
             backend.while_computing(self._telling.flush)
@@ -94,8 +96,7 @@ class Worker:
         self._reading: set[int] = set()  # request_ids of what `read_beside` has
         self._counts = Counts()
         self._embeddings, self._questions = Embeddings(backend), questions
-        self._gauged_s = -1.0
-        self._came_s = 0.0  # when something came last
+        self._gauged_s, self._came_s = -1.0, 0.0  # the last gauge, the last that came
         self._recorder = Recorder()
         self._computed: tuple[Batch, Step] | None = None  # in this turn of the loop
         self._n_running = 0  # while it was computed
@@ -106,11 +107,12 @@ class Worker:
         self._telling.add([gauge(self._scheduler, self._counts)])
         self._telling.flush()
         while True:
-            begun_s = self._clock()
-            if idle_s := self._idle_s(begun_s):
-                messages, begun_s = self._take(idle_s), self._clock()
-            else:
-                messages = self._take(0.0)
+            begun_s, may_change = self._clock(), self._may_change
+            idle_s = self._idle_s(begun_s)
+            messages = list(self._take(min(idle_s, _QUIET_S) if may_change else idle_s))
+            begun_s = self._clock() if idle_s else begun_s
+            if may_change and not messages and self._changing:
+                self._scheduler = self._changing.change(self._scheduler)
             for message in messages:
                 self._came_s = begun_s
                 if isinstance(message, Shutdown):
@@ -119,12 +121,17 @@ class Worker:
                 self._handle(message)
             self._end_overdue()
             self._step()
-            if self._embeds:
-                self._embed()
+            self._embed()
             self._questions.free_unused(self._scheduler)
             self._gauge()
             self._flush(begun_s)
             self._record(begun_s)
+
+    @property
+    def _may_change(self) -> bool:
+        """If nothing comes after this is asked, nothing is on its way from other threads."""
+        is_due = self._changing is not None and self._changing.is_due(self._scheduler)
+        return is_due and not self._awaits_others
 
     def _tidy_up(self) -> None:
         """What would be lost with this process, and could be on disk."""
@@ -155,8 +162,8 @@ class Worker:
         nobody waits for begin after a pause: who comes back at once is not held up by them."""
         if self._scheduler.running or self._embeddings or not self._scheduler.stands:
             return 0.0
-        deadlines_s = (self._preparing.next_deadline_s, self._scheduler.waiting.next_deadline_s)
-        idle_s = max(0.0, min(deadlines_s) - now_s)
+        end_s = min(self._preparing.next_deadline_s, self._scheduler.waiting.next_deadline_s)
+        idle_s = max(0.0, end_s - now_s)
         if self._awaits_others and now_s - self._came_s < _BESIDE_S:
             idle_s = min(idle_s, _SIGN_S)
         return idle_s if self._scheduler.rests else min(idle_s, _PAUSE_S)
@@ -332,9 +339,11 @@ class Worker:
             before=batch.before,
         )
         self._scheduler.speculation.observe(batch, step, elapsed_s)
+        if self._changing:
+            self._changing.observe(batch, self._scheduler.running, rows_s)
         self._computed, self._n_running = (batch, step), len(self._scheduler.running)
         self._counts.n_steps += 1
-        self._share_step(batch, ended_s - begun_s)
+        share_step(batch, self._scheduler.running, ended_s - begun_s)
         self._counts.n_prefilled += batch.n_prompt_rows
         for output in self._scheduler.commit(batch, step.sampled, step.n_drafted):
             self._counts.n_decoded += 1
@@ -364,14 +373,6 @@ class Worker:
         )
         self._n_cached_begun = 0
 
-    def _share_step(self, batch: Batch, seconds: float) -> None:
-        members = {row.seq_id for row in batch.rows}
-        share = 1 / len(members)
-        for seq_id in members:
-            sequence = self._scheduler.running[seq_id]
-            sequence.step_share += share
-            sequence.step_share_s += seconds * share
-
     def _started(self, op: Start, now_s: float) -> None:
         sequence = self._scheduler.running[op.seq_id]
         self._telling.started(sequence, now_s)
@@ -385,8 +386,7 @@ class Worker:
         try:
             return self._backend.decode(batch)
         except NoKVSlot:
-            relief = self._scheduler.relieve(batch)
-            if relief is None:
+            if (relief := self._scheduler.relieve(batch)) is None:
                 raise
             return self._backend.decode(relief)
 

@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +22,7 @@ from edgellm.models import local
 from edgellm.runner.adapters import read_adapter
 from edgellm.runner.backend import tokens_of
 from edgellm.runner.batch import Mask
+from edgellm.runner.changing import Changing
 from edgellm.runner.fingerprint import fingerprint
 from edgellm.runner.frames import FrameReader, encode_frames
 from edgellm.runner.intake.beside import Compiled, Fetched
@@ -37,6 +38,8 @@ from edgellm.runner.messages import (
     Shutdown,
     ToWorker,
 )
+from edgellm.runner.pacing.costs import StepCosts
+from edgellm.runner.pacing.layouts import LayoutChoice
 from edgellm.runner.pacing.pace import Pace
 from edgellm.runner.pipes import own_stdout, write_all
 from edgellm.runner.prefix_disk import PrefixDisk
@@ -49,6 +52,7 @@ from edgellm.runner.threads.inbox import Inbox
 from edgellm.runner.threads.looking import Looker
 from edgellm.runner.threads.reading import Reading
 from edgellm.runner.worker import Tell, Worker
+from edgellm.selector.plan import Plan
 
 # A thread that runs Python lets another one wait so long whenever that comes back from native code.
 # A step of the loop has dozens of such calls, and Python's own 5 ms would be added to each.
@@ -107,10 +111,7 @@ def _serve(load: Load, landlock: int | None, inbox: Inbox, tell: Tell) -> None:
     memory = as_planned(backend.memory, planned, load.plan)
     ready = _ready(load, backend, memory, lost, time.monotonic() - begun_s)
     tell([structs.replace(ready, landlock=landlock)])
-    disk = None
-    if load.plan.prefix_disk and (backend.limits.blob or backend.limits.state):
-        disk = _keep_on_disk(load, backend, inbox)
-    _run(load, backend, disk, lost, inbox, tell)
+    _run(load, backend, lost, inbox, tell)
 
 
 def _loaded(load: Load, tell: Tell) -> tuple["LlamaBackend", tuple[int, ...]]:
@@ -154,20 +155,22 @@ def _ready(
 def _run(
     load: Load,
     backend: "LlamaBackend",
-    disk: PrefixDisk | None,
     lost: tuple[int, ...],
     inbox: Inbox,
     tell: Tell,
 ) -> None:
     plan = load.plan
+    disk = _Disk(load, backend, inbox)
     prepare, reading = _Preparing(backend, inbox), Reading(backend, inbox.put)
     adapters = AdapterLoading(backend.load_adapter, inbox.put)
     adapter_ids = {one for one, _ in (*load.adapters, *load.later_adapters)}.difference(lost)
     if not plan.embedding:
         inbox.when_quiet = prepare.ahead
-    backend.leave_room(
-        lambda: prepare.n_computing + reading.computes + (disk.n_computing if disk else 0)
-    )
+    backend.leave_room(lambda: prepare.n_computing + reading.computes + disk.n_computing)
+
+    def begin(plan: Plan) -> Scheduler:
+        disk.open(plan)
+        return Scheduler(backend.limits, Pace(plan.itl_target_s, backend.costs, backend.slowdown))
 
     def forget(request_id: int) -> None:
         prepare.forget(request_id)
@@ -175,7 +178,7 @@ def _run(
 
     worker = Worker(
         backend,
-        Scheduler(backend.limits, Pace(plan.itl_target_s, backend.costs, backend.slowdown)),
+        begin(plan),
         take=inbox.take,
         tell=tell,
         prepare=prepare,
@@ -184,6 +187,7 @@ def _run(
         forget=forget,
         clock=time.monotonic,
         embeds=plan.embedding,
+        changing=_changing(plan, backend, begin, disk, lambda: bool(prepare.n_computing)),
     )
     try:
         worker.run()
@@ -205,22 +209,71 @@ def _load_later_adapters(load: Load, backend: "LlamaBackend") -> Iterator[int]:
             yield adapter_id
 
 
-def _keep_on_disk(load: Load, backend: "LlamaBackend", inbox: Inbox) -> PrefixDisk | None:
-    """A folder that can't be used is said, and done without."""
-    from edgellm.runner.llama.backend import library
-
-    plan = load.plan
-    assert plan.prefix_disk is not None
-    try:
-        known = fingerprint(load.path, plan, backend.limits.n_cells, library())
-        disk = PrefixDisk(Path(plan.prefix_disk), plan.prefix_disk_bytes, known)
-        stored = disk.scan()
-    except (OSError, EdgellmError) as error:
-        _log(f"prefixes are not kept on disk: {error}")
+def _changing(
+    plan: Plan,
+    backend: "LlamaBackend",
+    begin: Callable[[Plan], Scheduler],
+    disk: "_Disk",
+    is_busy: Callable[[], bool],
+) -> Changing | None:
+    """None: the layout of its KV cells stays."""
+    limits, known = backend.limits, backend.rehearsed
+    size = limits.blob.cell_bytes if limits.blob else 0
+    size = limits.state.full_cell_bytes if limits.state else size
+    if plan.other_layout is None or not size or known is None:
         return None
-    backend.keep_on(disk, lambda blob, elapsed_s: inbox.put(Fetched(blob, elapsed_s)))
-    backend.limits = replace(backend.limits, disk_bytes=disk.room_bytes, stored=stored)
-    return disk
+    rows = StepCosts(known.decode, known.prompt, known.switch_s)
+    return Changing(
+        backend,
+        plan,
+        LayoutChoice(plan, rows, size, size * limits.n_cells),
+        begin=begin,
+        end=disk.close,
+        is_busy=lambda: disk.is_busy or is_busy(),
+        clock=time.monotonic,
+        log=_log,
+    )
+
+
+class _Disk:
+    """Where prefixes outlive the worker: a folder's files for the layout that the cells have."""
+
+    def __init__(self, load: Load, backend: "LlamaBackend", inbox: Inbox) -> None:
+        self._path, self._backend, self._inbox = load.path, backend, inbox
+        self._files: PrefixDisk | None = None
+
+    @property
+    def n_computing(self) -> int:
+        return self._files.n_computing if self._files else 0
+
+    @property
+    def is_busy(self) -> bool:
+        return self._files is not None and self._files.is_busy
+
+    def open(self, plan: Plan) -> None:
+        """A folder that can't be used is said, and done without."""
+        from edgellm.runner.llama.backend import library
+
+        backend = self._backend
+        if not plan.prefix_disk or not (backend.limits.blob or backend.limits.state):
+            return
+        try:
+            known = fingerprint(self._path, plan, backend.limits.n_cells, library())
+            files = PrefixDisk(Path(plan.prefix_disk), plan.prefix_disk_bytes, known)
+            stored = files.scan()
+        except (OSError, EdgellmError) as error:
+            _log(f"prefixes are not kept on disk: {error}")
+            return
+        put = self._inbox.put
+        backend.keep_on(files, lambda blob, elapsed_s: put(Fetched(blob, elapsed_s)))
+        backend.limits = replace(backend.limits, disk_bytes=files.room_bytes, stored=stored)
+        self._files = files
+
+    def close(self) -> None:
+        """All that was to be written is."""
+        if self._files:
+            self._files.close()
+        self._files = None
 
 
 def _log(line: str) -> None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from edgellm.errors import BadRequest, DoesNotFit, ModelNotFound
 from edgellm.probe.hardware import Hardware
+from edgellm.selector.layouts import other_layout
 from edgellm.selector.memory.beside import beside, projector_path, sight, with_projector
 from edgellm.selector.memory.budget import pool_budgets
 from edgellm.selector.memory.leaving import is_kept_in_ram, kept_beside, prefix_ram_bytes
@@ -205,9 +206,12 @@ def _generating(plan: Plan, confirmed: Confirmed) -> Plan:
     workload = question.profiles.workload(goal.use)
     machine = beside_draft(question.machine, candidate, setting.shape, chosen.devices)
     is_kept = is_kept_in_ram(candidate.spec, setting.shape, plan.placement, setting.n_scratch)
+    ram_bytes = prefix_ram_bytes(goal, plan.placement, machine) if is_kept else 0
+    may_change = bool(ram_bytes) and not question.only_best
     return replace(
         plan,
-        prefix_ram_bytes=prefix_ram_bytes(goal, plan.placement, machine) if is_kept else 0,
+        other_layout=other_layout(confirmed.decision.winner, chosen) if may_change else None,
+        prefix_ram_bytes=ram_bytes,
         prefix_disk=goal.prefix_disk if is_kept else None,
         prefix_disk_bytes=goal.prefix_disk_bytes,
         itl_target_s=goal.itl_target_s or workload.itl_target_s,

@@ -194,6 +194,16 @@ class Alternative:
 
 
 @frozen
+class Layout:
+    """How the cells of a context lie, and what llama.cpp is asked for because of it."""
+
+    kv_unified: bool
+    n_ctx: int
+    n_seq_max: int
+    n_outputs_max: int
+
+
+@frozen
 class Plan:
     model: str  # the name that clients use
     file: str  # the first file's name, or its path when it lies on this disk
@@ -214,6 +224,7 @@ class Plan:
     swa_full: bool
     devices: tuple[str, ...] = ()  # ggml names of the accelerators that take part; () = CPU only
     device_addresses: tuple[str | None, ...] = ()  # of each, as ggml tells it; () = nobody knows
+    other_layout: Layout | None = None  # that it may change to while it is idle; see laid_out
     embedding: bool = False
     pooling: str | None = None  # of an embedding model; None: what its file says
     batch_invariant: bool = False  # each sequence is computed in a call of its own

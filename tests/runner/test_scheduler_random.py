@@ -272,7 +272,7 @@ class Life:
             if not self.step() or self.rng.random() < 0.5:
                 self.read()
         assert self.ended == self.asked.keys(), "somebody starves"
-        for op in self.scheduler._take_ops():
+        for op in self.scheduler.take_ops():
             self.backend._obey(op)
         self._check_what_stays()
 

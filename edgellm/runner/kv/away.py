@@ -13,11 +13,13 @@ in host memory anyway, and batch-invariant nobody goes on from an end: there not
 
 import itertools
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from edgellm.chat.messages import AdapterSet
 from edgellm.runner.batch import Discard, Op, SaveAll
 from edgellm.runner.kv.archived import ArchivedMemory
+from edgellm.runner.kv.carrying import LEAST_CARRIED, Carried
 from edgellm.runner.kv.cells import Lease
 from edgellm.runner.kv.copying import EVICTED_RATIO
 from edgellm.runner.kv.memory import WORTH_SHARING, Limits, PartialState
@@ -52,6 +54,32 @@ class AwayMemory(ArchivedMemory):
     def fetches(self, sequence: Sequence, n_here: int) -> bool:
         """Nothing is read that memory has."""
         return super().fetches(sequence, max(n_here, self._n_away(sequence, n_here)))
+
+    def carry(self) -> Iterator[Carried]:
+        """Streams of cells alone: what else carries a state keeps its layout."""
+        if not self._state.is_nothing or not self._room_away_bytes:
+            return
+        for kept in self.retained.in_turn()[::-1]:
+            if kept.n_computed >= LEAST_CARRIED:
+                blob = self._points.new_blob()
+                self._ops.append(SaveAll(kept.seq_id, blob))
+                yield Carried(kept.tokens, kept.n_prompt, kept.adapters, blob)
+        for copied in reversed(self._away.values()):
+            there = copied.kept
+            yield Carried(there.tokens, there.n_prompt, there.adapters, copied.blob)
+
+    def adopt(self, carried: list[Carried]) -> dict[int, Carried]:
+        kept: dict[int, Carried] = {}
+        for one in carried:
+            n_bytes = self._state.whole_bytes(len(one.tokens))
+            if self._away_bytes + n_bytes > self._room_away_bytes or len(self._away) >= _MOST:
+                break
+            self._points.hold(n_bytes)
+            blob = self._points.new_blob()
+            self._put_there(one.tokens, one.n_prompt, one.adapters, blob, n_bytes)
+            self._away.move_to_end(next(reversed(self._away)), last=False)
+            kept[blob] = one
+        return kept
 
     # ── what the policies do ─────────────────────────────────────────────────
 
@@ -92,14 +120,22 @@ class AwayMemory(ArchivedMemory):
         if source is None:
             return
         self._points.hold(n_bytes)
-        blob, seq_id = self._points.new_blob(), next(self._away_ids)
+        blob = self._points.new_blob()
         self._ops.append(SaveAll(source, blob))
         self._give_back(source)
+        seq_id = self._put_there(kept.tokens, kept.n_prompt, kept.adapters, blob, n_bytes)
         self._points.move(kept.seq_id, seq_id)
-        there = Retained(seq_id, kept.tokens, Lease(), kept.n_prompt, kept.adapters)
+        self._n_bytes += n_bytes
+
+    def _put_there(
+        self, tokens: list[int], n_prompt: int, adapters: AdapterSet, blob: int, n_bytes: int
+    ) -> int:
+        """As the one that was used last. The id by which it is known."""
+        seq_id = next(self._away_ids)
+        there = Retained(seq_id, tokens, Lease(), n_prompt, adapters)
         self._away[seq_id] = Copied(there, blob, n_bytes)
         self._away_bytes += n_bytes
-        self._n_bytes += n_bytes
+        return seq_id
 
     @property
     def _room_away_bytes(self) -> int:

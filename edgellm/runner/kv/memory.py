@@ -13,11 +13,12 @@ Both keep sequences that have ended, for the next turn of their conversation, un
 their place. Source: llama.cpp src/llama-kv-cache.cpp, `seq_cp`, `find_slot`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 from edgellm.runner.intake.pictures import Placed
+from edgellm.runner.kv.carrying import Carried
 from edgellm.runner.kv.prefix import Match, Retained, RetainedStore, Source, best_match
 from edgellm.runner.kv.prefix_file import Stored
 from edgellm.runner.kv.shelf import BlobSize
@@ -181,6 +182,17 @@ class Memory(Protocol):
     def relieve(self) -> None:
         """Forget all that is retained."""
 
+    def carry(self) -> Iterator[Carried]:
+        """What is kept of past conversations, for a memory of another layout, while nobody runs or
+        waits: most recently used first. What the operations so far do has to be done before the
+        next one is asked for. Then this memory is of no use any more."""
+        ...
+
+    def adopt(self, carried: list[Carried]) -> dict[int, Carried]:
+        """Keep what another memory carried, in that order: what there is room for, by the number
+        that its blob has here."""
+        ...
+
     def check(self, running: list[Sequence]) -> None:
         """Assert what must hold between steps."""
 
@@ -234,6 +246,12 @@ class Still:
 
     def observe(self, elapsed_s: float) -> None:
         pass
+
+    def carry(self) -> Iterator[Carried]:
+        yield from ()
+
+    def adopt(self, carried: list[Carried]) -> dict[int, Carried]:
+        return {}
 
 
 class SharedAnywhere:

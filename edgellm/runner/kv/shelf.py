@@ -23,6 +23,7 @@ from itertools import chain
 
 from edgellm.chat.messages import AdapterSet
 from edgellm.runner.batch import Discard, Erase, Fetch, Op, Store
+from edgellm.runner.kv.carrying import Carried
 from edgellm.runner.kv.prefix import common_prefix
 from edgellm.runner.kv.prefix_file import Stored, chain_key
 
@@ -176,6 +177,52 @@ class Shelf:
         self.touch(edge)
         return edge
 
+    def ways(self) -> list[tuple[AdapterSet, list[Edge]]]:
+        """From the root as far as they are in memory, the one that was used last first."""
+        found = []
+        for adapters, root in self._roots.items():
+            pending = [(root, list[Edge]())]
+            while pending:
+                node, way = pending.pop()
+                on = [edge for edge in node.children if edge.in_ram and not edge.broken]
+                pending += [(edge, [*way, edge]) for edge in on]
+                if way and not on:
+                    found.append((adapters, way))
+        return sorted(found, key=lambda one: one[1][-1].used_at, reverse=True)
+
+    def give_up(self, way: list[Edge]) -> None:
+        """The memory of what is on no other way: there is a copy of it."""
+        for edge in reversed(way):
+            if any(child.in_ram for child in edge.children):
+                return
+            self._discard(edge)
+
+    def take_over(self, carried: Iterable[Carried]) -> dict[int, Carried]:
+        """Edges from the root for as many of these, used last first, as there is room for; by the
+        numbers of their blobs. None can be cut: the longest hold those that they begin with."""
+        fits, n_bytes = list[Carried](), self.used_bytes
+        for one in carried:
+            n_bytes += self.size.of(len(one.tokens))
+            if n_bytes > self.room_bytes or len(fits) + len(self) >= self._most_edges:
+                break
+            fits.append(one)
+        kept: dict[int, Carried] = {}
+        for one in sorted(fits, key=lambda each: len(each.tokens), reverse=True):
+            length = len(one.tokens)
+            if self.find(one.tokens, length, one.adapters).length < length:
+                key = b"" if one.adapters else chain_key(b"", one.tokens)
+                edge = self._add(one.tokens, self._root(one.adapters), key, in_ram=True)
+                self.used_bytes += edge.n_bytes
+                kept[edge.blob] = one
+        for blob in sorted(kept, key=lambda blob: fits.index(kept[blob]), reverse=True):
+            self.touch(self._edges[blob])
+            self.store(self._edges[blob])
+        return kept
+
+    def new_blob(self) -> int:
+        self._n_blobs += 1
+        return self._n_blobs - 1
+
     def store(self, edge: Edge) -> None:
         """Write it to disk, if there is one. After the operation that fills its blob."""
         parent = edge.parent
@@ -243,8 +290,7 @@ class Shelf:
 
     def _add(self, tokens: list[int], parent: Edge, key: bytes, *, in_ram: bool) -> Edge:
         n_bytes = self.size.of(len(tokens))
-        edge = Edge(tokens, parent.end, parent, self._n_blobs, n_bytes, key, in_ram)
-        self._n_blobs += 1
+        edge = Edge(tokens, parent.end, parent, self.new_blob(), n_bytes, key, in_ram)
         self._edges[edge.blob] = edge
         parent.add(edge)
         return edge

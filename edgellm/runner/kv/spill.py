@@ -5,7 +5,10 @@ is copied out before anybody needs its cells, and then it can leave them at once
 changes. Copying back is worth it where it takes less time than computing again; both are measured.
 """
 
-from edgellm.runner.batch import Op, Restore, Save, Trim
+from collections.abc import Iterator
+
+from edgellm.runner.batch import Forget, Op, Restore, Save, Trim
+from edgellm.runner.kv.carrying import LEAST_CARRIED, Carried, is_in
 from edgellm.runner.kv.cells import Cells
 from edgellm.runner.kv.copy_budget import CopyBudget
 from edgellm.runner.kv.memory import WORTH_SHARING, Limits
@@ -52,6 +55,32 @@ class Spill:
 
     def is_saved(self, kept: Retained) -> bool:
         return self.shelf.covered(kept.tokens, kept.adapters) == len(kept.tokens)
+
+    # ── to a memory of another layout ────────────────────────────────────────
+
+    def whole(self, kept: Retained) -> Carried | None:
+        """All of it in one copy, wherever its pieces are. None: it isn't worth one."""
+        if len(kept.tokens) < LEAST_CARRIED or not _can_move(kept.tokens):
+            return None
+        blob = self.shelf.new_blob()
+        self._ops.append(Save(kept.seq_id, 0, len(kept.tokens), blob))
+        return Carried(kept.tokens, kept.n_prompt, kept.adapters, blob)
+
+    def carry(self, carried: list[Carried]) -> Iterator[Carried]:
+        """What lies on the shelf and isn't among `carried`, the one that was used last first. Its
+        pieces become one by way of the cells, all of which are free."""
+        for adapters, way in self.shelf.ways():
+            tokens = [token for edge in way for token in edge.tokens]
+            if len(tokens) < LEAST_CARRIED or is_in(tokens, adapters, carried):
+                continue
+            blob = way[0].blob
+            if len(way) > 1:
+                blob = self.shelf.new_blob()
+                for edge in way:
+                    self._ops.append(Restore(edge.blob, 0, edge.start, tuple(edge.tokens)))
+                self._ops += [Save(0, 0, len(tokens), blob), Forget(0)]
+                self.shelf.give_up(way)
+            yield Carried(tokens, len(tokens), adapters, blob)
 
     # ── and back ─────────────────────────────────────────────────────────────
 

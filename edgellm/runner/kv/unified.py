@@ -11,9 +11,10 @@ while nothing runs, or when its cells are needed: an H100 reads the 131 kB of a 
 in 40 ns and needs 35 µs to hand it out.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from edgellm.runner.batch import Forget, Fork, Op
+from edgellm.runner.kv.carrying import Carried
 from edgellm.runner.kv.cells import TILE_CELLS, Cells, Lease
 from edgellm.runner.kv.memory import Limits, SharedAnywhere, used_by
 from edgellm.runner.kv.prefix import Match, Retained, RetainedStore
@@ -159,6 +160,20 @@ class UnifiedMemory(SharedAnywhere):
     def relieve(self) -> None:
         while kept := self.retained.oldest():
             self._drop(kept)
+
+    def carry(self) -> Iterator[Carried]:
+        if self._spill is None:
+            return
+        carried: list[Carried] = []
+        for kept in self.retained.in_turn()[::-1]:
+            if one := self._spill.whole(kept):
+                carried.append(one)
+                yield one
+        self.relieve()  # what comes back on its way out has all cells
+        yield from self._spill.carry(carried)
+
+    def adopt(self, carried: list[Carried]) -> dict[int, Carried]:
+        return self._spill.shelf.take_over(carried) if self._spill else {}
 
     def check(self, running: list[Sequence]) -> None:
         ids = [*(s.seq_id for s in running), *self._free_seq_ids]

@@ -38,6 +38,11 @@ class Adapters:
         self._is_reserved = True  # the graph, for the set that is used
         self._lock = threading.Lock()  # of the model's set of adapters
 
+    def use_in(self, context: Any) -> None:
+        """Another context of this model, in the place of the one before: it has none yet."""
+        with self._lock:
+            self._context, self._used, self._is_reserved = context, (), True
+
     def load(self, adapter_id: int, path: bytes) -> None:
         """On any thread. Raises BadGGUF."""
         _read_through(path)

@@ -67,9 +67,8 @@ class LlamaBackend:
         """`rehearsed`: what steps by this plan took before. Raises LoadError."""
         self._loaded = loaded = load(path, plan, on_progress)  # keeps alive what C points to
         self._model, self._context, self.memory = loaded.model, loaded.context, loaded.memory
-        self._memory = llama_cpp.llama_get_memory(self._context)
-        self.limits, self.costs = limits_of(self._model, self._context, plan), StepCosts()
-        self.rehearsed = rehearsed
+        self.costs, self.rehearsed = StepCosts(), rehearsed
+        self._costs: dict[bool, StepCosts] = {}  # by layout: what steps take in a pool, in streams
         self.overlaps, self._invariant = bool(plan.devices), plan.batch_invariant
         self.n_embd = int(llama_cpp.llama_model_n_embd_out(self._model))
         self.n_ctx_train = int(llama_cpp.llama_model_n_ctx_train(self._model))
@@ -80,17 +79,33 @@ class LlamaBackend:
         self._adapters = Adapters(self._model, self._context)
         self._sight = Sight(plan.projector, loaded, plan) if plan.projector else None
         self._positions = Positions() if self._sight and self._sight.uses_mrope else None
+        n_ctx_seq = limits_of(self._model, self._context, plan).n_ctx_seq
+        self._samplers = samplers_of(self._vocab, n_ctx_seq)
+        self._preparation = Preparation(self._vocab, self._samplers)
+        self._begin(plan)
+
+    def lay_out(self, plan: Plan) -> None:
+        """The same model with another context: what its cells held is gone, and so are all blobs.
+        Nothing may run. Raises LoadError: there is no context then, until this is called again."""
+        self._loaded.lay_out(plan)
+        self._context = self._loaded.context
+        self._compute.use(self._context)
+        self._adapters.use_in(self._context)
+        self._begin(plan)
+
+    def _begin(self, plan: Plan) -> None:
+        """All that belongs to one context. Raises LoadError."""
+        self._memory = llama_cpp.llama_get_memory(self._context)
+        self.limits = limits_of(self._model, self._context, plan)
         self._copies = StreamCopies(self._context, on_host=not plan.devices)
         plain = self._adapters.without(self._decode_rows)
-        self._state = StateBlobs(self._context, plan.n_seq_max - 1, plain)  # see Limits.n_scratch
-        samplers = samplers_of(self._vocab, self.limits.n_ctx_seq)
-        self._drawing = Drawing(self._context, self._vocab, samplers)
-        self._preparation = Preparation(self._vocab, samplers)
+        self._state = StateBlobs(self._context, plan, plain)
+        self._drawing = Drawing(self._context, self._vocab, self._samplers)
         self._embedder = Embedder(self._model, self._context, self.limits, self._decode_rows)
         self.pooling = self._embedder.pooling if plan.embedding else None
         self._delegate()
         if not plan.embedding:
-            self._try(plan, rehearsed)
+            self._try(plan)
 
     def _delegate(self) -> None:
         """What others of this room do for Backend, word for word."""
@@ -101,25 +116,26 @@ class LlamaBackend:
         self.is_prepared, self.prepare_ahead = preparation.is_prepared, preparation.prepare_ahead
         self.load_adapter, self.free_adapter = self._adapters.load, self._adapters.free
         self.keep_on, self.slowdown = self._state.keep_on, self._compute.slowdown
+        self.hand_out, self.take_in = self._state.hand_out, self._state.take_in
         self.embed, self.score_at = embedder.embed, embedder.score_at
         self.n_input = embedder.n_input
         self.pairs = Pairs(self._model, vocab.raw, vocab.tokenize, vocab.letters).join
 
-    def _try(self, plan: Plan, rehearsed: Rehearsed | None) -> None:
+    def _try(self, plan: Plan) -> None:
         """What can be done, and what a step takes. Raises LoadError."""
         first = FirstDecodes(self._loaded, self._vocab, self._state, self._decode_rows)
         try:
             self.limits = first.limits(self.limits, plan)
             self._copies.at_once = self.limits.state is not None
-            self.rehearsed = rehearsed or self._rehearse(plan)
+            self.rehearsed = self.rehearsed or self._rehearse(plan)
         except LoadError:
             raise
         except (EdgellmError, NoKVSlot) as error:
             raise LoadError("memory", f"the first decode failed: {error}") from error
         llama_cpp.llama_memory_clear(self._memory, True)
         known = self.rehearsed
-        looking_back = LookingBack.of(plan)
-        self.costs = StepCosts(known.decode, known.prompt, known.switch_s, looking_back)
+        costs = StepCosts(known.decode, known.prompt, known.switch_s, LookingBack.of(plan))
+        self.costs = self._costs.setdefault(plan.kv_unified, costs)
 
     def _rehearse(self, plan: Plan) -> Rehearsed:
         """Raises EdgellmError, NoKVSlot."""

@@ -28,12 +28,16 @@ class Compute:
         self._threads = None if is_fixed else ThreadCount(plan.n_threads)
         if beside and self._threads:
             self._threads = beside._threads
-        self.n_threads = plan.n_threads  # of the last call
+        self.n_threads = self._most_threads = plan.n_threads  # of the last call
         self.elapsed_s = 0.0  # of all calls
         self.late_mask_s = 0.0  # of this at most, masks alone: the device was done before them
         # An accelerator computes after the return. What it says is the seconds of its masks.
         self.meanwhile: Callable[[], float] | None = None
         self.n_beside: Callable[[], int] = lambda: 0  # our own threads that want a core each
+
+    def use(self, context: Any) -> None:
+        """In the place of the one before, made by the same plan but for its layout."""
+        self._context, self.n_threads = context, self._most_threads
 
     def slowdown(self) -> float:
         """How many times as long the next call takes because of `n_beside`."""

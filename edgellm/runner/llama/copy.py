@@ -14,7 +14,8 @@ import llama_cpp
 from edgellm.errors import EdgellmError
 from edgellm.runner.batch import Op
 from edgellm.runner.kv.last_read import LastRead
-from edgellm.runner.llama.state import EVERYTHING, Blob, read_state, write_state
+from edgellm.runner.llama.state import EVERYTHING, read_state, write_state
+from edgellm.runner.llama.streams import Blob
 
 
 class StreamCopies:

@@ -46,7 +46,7 @@ class LoadError(EdgellmError):
         self.kind = kind
 
 
-@dataclass(frozen=True, slots=True, weakref_slot=True)
+@dataclass(slots=True, weakref_slot=True)
 class Loaded:
     """Freed with whoever holds it: what was made last goes first. Not when the process ends, which
     is sooner done without."""
@@ -56,6 +56,16 @@ class Loaded:
     memory: tuple[DeviceMemory, ...]
     kept: list[Any] = field(repr=False)  # what C holds pointers to, for as long as it lives
     owned: ExitStack = field(repr=False)  # frees the model, and whatever was made of it
+    own_context: ExitStack = field(repr=False)  # of these, the context
+
+    def lay_out(self, plan: Plan) -> None:
+        """Another context in the place of this one: what its cells held is gone. Raises LoadError,
+        and then there is none."""
+        self.own_context.close()
+        lines: list[str] = []
+        _listen(lines)
+        self.context = _context(self.model, plan, lines, self.own_context)
+        _listen(None)
 
 
 def start_llama() -> None:
@@ -76,16 +86,22 @@ def load(path: bytes, plan: Plan, on_progress: Callable[[float], None]) -> Loade
         if not model:
             raise _load_error("the model", lines)
         owned.callback(llama_cpp.llama_model_free, model)
-        context = llama_cpp.llama_init_from_model(model, _context_params(plan))
-        if not context:
-            raise _load_error(f"a context of {plan.n_ctx} tokens", lines, otherwise="other")
-        owned.callback(llama_cpp.llama_free, context)
+        own_context = owned.enter_context(ExitStack())
+        context = _context(model, plan, lines, own_context)
         shape = context_shape(plan)
         memory = memory_by_buffer(lines, shape.n_output_rows / shape.n_seq_max)
         _listen(None)  # from here on nobody reads what it says
-        loaded = Loaded(model, context, memory, kept, owned.pop_all())
+        loaded = Loaded(model, context, memory, kept, owned.pop_all(), own_context)
     weakref.finalize(loaded, loaded.owned.close).atexit = False
     return loaded
+
+
+def _context(model: Any, plan: Plan, lines: list[str], owned: ExitStack) -> Any:
+    context = llama_cpp.llama_init_from_model(model, _context_params(plan))
+    if not context:
+        raise _load_error(f"a context of {plan.n_ctx} tokens", lines, otherwise="other")
+    owned.callback(llama_cpp.llama_free, context)
+    return context
 
 
 def load_head(loaded: Loaded, plan: Plan) -> tuple[Any, tuple[DeviceMemory, ...]]:

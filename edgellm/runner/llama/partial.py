@@ -17,11 +17,11 @@ from edgellm.runner.kv.memory import PartialState
 from edgellm.runner.llama.state import (
     EVERYTHING,
     PARTIAL,
-    Blob,
     Decode,
     read_state,
     state_bytes,
 )
+from edgellm.runner.llama.streams import Blob
 
 # Memories of their own kind (llama-kv-cache-dsv4.cpp, -dsa-iswa.cpp, -msa.cpp,
 # llama-memory-hybrid-idx.cpp), for which there is no file small enough to try a fork on.

@@ -15,7 +15,6 @@ from typing import Any, TypeAlias
 
 import llama_cpp
 import numpy as np
-import numpy.typing as npt
 from msgspec.structs import replace
 
 from edgellm.errors import EdgellmError
@@ -35,27 +34,30 @@ from edgellm.runner.batch import (
     Store,
 )
 from edgellm.runner.kv.shelf import BlobSize
+from edgellm.runner.llama.streams import Blob, restreamed
 from edgellm.runner.prefix_disk import PrefixDisk
+from edgellm.selector.memory.shape import context_shape
+from edgellm.selector.plan import Plan
 
 EVERYTHING, PARTIAL = 0, 1  # flags of llama_state_seq_*_ext, llama.h
 StateOp: TypeAlias = (
     Save | Restore | SaveAll | RestoreAll | Checkpoint | Resume | Blank | Discard
     | Store | Fetch | Erase
 )  # fmt: skip
-Blob = npt.NDArray[np.uint8]  # numpy asks for huge pages: a tenth of the time to touch them first
 Decode: TypeAlias = Callable[[tuple[Row, ...]], None]  # raises EdgellmError, NoKVSlot
 
 
 class StateBlobs:
     """What was copied out, by number.
 
-    `scratch` is an id that no sequence has, below the context's n_seq_max: above it llama.cpp
-    keeps tags but writes none of them (llama-kv-cache.cpp, `state_write_meta`). `decode`
-    computes rows, with no adapter.
+    The scratch id is one that no sequence has (Limits.n_scratch), below the context's n_seq_max:
+    above it llama.cpp keeps tags but writes none of them (llama-kv-cache.cpp, `state_write_meta`).
+    `decode` computes rows, with no adapter.
     """
 
-    def __init__(self, context: Any, scratch: int, decode: Decode) -> None:
-        self._context, self._scratch, self._decode = context, scratch, decode
+    def __init__(self, context: Any, plan: Plan, decode: Decode) -> None:
+        self._context, self._scratch, self._decode = context, plan.n_seq_max - 1, decode
+        self._n_streams = context_shape(plan).n_streams
         self._memory = llama_cpp.llama_get_memory(context)
         self._blobs: dict[int, Blob] = {}
         self._disk: PrefixDisk | None = None
@@ -66,6 +68,14 @@ class StateBlobs:
         """From here on blobs may be stored and fetched. `on_fetched`, from another thread: of
         which number, and in how many seconds; None: it couldn't be read."""
         self._disk, self._on_fetched = disk, on_fetched
+
+    def hand_out(self, blob: int) -> Blob:
+        """It is the caller's from here on, for another context of this model."""
+        return self._blobs.pop(blob)
+
+    def take_in(self, blob: int, payload: Blob) -> None:
+        """What another one handed out, whatever its layout."""
+        self._blobs[blob] = restreamed(payload, self._n_streams)
 
     def obey(self, op: StateOp) -> None:
         """Raises EdgellmError."""

@@ -25,6 +25,15 @@ _TILED_TYPES = ("f16", "f32")
 _FIRST_DEPTH = 16_384  # of a device; on an H200 an 8 B model gets there by 100,000
 _FIRST_CPU_DEPTH = 560  # by single rows: 500 to 600 on an EPYC
 _FIRST_TILED_DEPTH = 1_400  # by tiles: 1,200 to 1,430
+TILED_LOOK = _FIRST_CPU_DEPTH / _FIRST_TILED_DEPTH  # at a cell by tiles, over one by a single row
+
+
+def is_tiled(plan: Plan) -> bool:
+    """Many rows of one batch are computed by tiles: on the CPU, with flash attention over a cache
+    of floats."""
+    has_floats = plan.kv_type_k == plan.kv_type_v and plan.kv_type_k in _TILED_TYPES
+    on_cpu = plan.placement.n_gpu_layers == 0
+    return on_cpu and plan.flash_attention is not False and has_floats
 
 
 class Before(NamedTuple):
@@ -63,12 +72,9 @@ class LookingBack:
 
     @classmethod
     def of(cls, plan: Plan) -> "LookingBack":
-        """Tiles are the CPU's, with flash attention over a cache of floats. The streams of a split
-        KV are batches of their own."""
-        on_cpu = plan.placement.n_gpu_layers == 0
-        has_floats = plan.kv_type_k == plan.kv_type_v and plan.kv_type_k in _TILED_TYPES
-        is_tiled = on_cpu and plan.kv_unified and plan.flash_attention is not False and has_floats
-        return cls(TILE_ROWS if is_tiled else None, on_cpu=on_cpu)
+        """The streams of a split KV are batches of their own."""
+        tile_rows = TILE_ROWS if plan.kv_unified and is_tiled(plan) else None
+        return cls(tile_rows, on_cpu=plan.placement.n_gpu_layers == 0)
 
     def in_rows(self, n_decode: int, n_prompt: int, before: Before) -> float:
         """As many rows of a prompt without anything before them cost what it costs that `n_prompt`
