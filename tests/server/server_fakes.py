@@ -4,10 +4,11 @@ import asyncio
 import threading
 from array import array
 from collections import deque
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 import httpx2
+import openai
 
 from edgellm.chat.events import Failed, Finished, TextDelta, Timings
 from edgellm.chat.messages import GenerateParams
@@ -295,6 +296,14 @@ def live_server(
         thread.join(grace_s + 5)
         assert not thread.is_alive(), "the server did not stop"
         assert not trouble, trouble
+
+
+@contextmanager
+def clients_of(live, *keys):
+    """The openai package's, one a key."""
+    with ExitStack() as open_ones:
+        how = {"base_url": f"{live.url}/v1", "max_retries": 0, "_strict_response_validation": True}
+        yield [open_ones.enter_context(openai.OpenAI(api_key=key, **how)) for key in keys]
 
 
 def scraped(live, **headers):

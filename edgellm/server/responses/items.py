@@ -6,7 +6,8 @@ only (`item_reference`) those that they name have been put in by then (earlier.p
 
 Codex offers some of its tools in the input, as `additional_tools`, and hands one agent's words to
 another as an `agent_message`. What it calls `encrypted_content` there is what the model wrote, as
-only OpenAI's servers would have locked it.
+only OpenAI's servers would have locked it. What these have searched or drawn in a conversation that
+began there is passed over.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,7 +20,7 @@ from edgellm.chat.messages import Message, ToolCall
 from edgellm.errors import BadRequest
 from edgellm.server.openai.images import Gallery, ImageURL
 from edgellm.server.openai.messages import MAX_PARTS, MAX_TOOLS, Name
-from edgellm.server.responses.tools import INPUT, ToolBody, full_name
+from edgellm.server.responses.tools import INPUT, ToolBody, full_name, is_passed_over
 
 _OFFER = "additional_tools"
 _TEXTS = frozenset({"input_text", "output_text", "text", "reasoning_text", "summary_text"})
@@ -110,7 +111,7 @@ class _Talk:
                 self._end_turn()
                 text = self._text(item.output, f"{where}.output")
                 self._messages.append(Message("tool", text, tool_call_id=item.call_id or None))
-            case other if other != _OFFER:
+            case other if other != _OFFER and not is_passed_over(other):
                 raise BadRequest(
                     f"{where}: an item of type {other[:40]!r} is not served",
                     hint="send messages, reasoning, calls and their outputs",

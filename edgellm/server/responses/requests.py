@@ -33,6 +33,7 @@ from edgellm.server.responses.tools import (
     ChoiceBody,
     ToolBody,
     Tools,
+    is_passed_over,
     shown_choice,
     tool_choice,
     tools,
@@ -129,9 +130,9 @@ def response_request(
     talk = messages(body.instructions, before, items, gallery)
     chat = _chat(body, talk, found, gallery)
     told = _response(body, chat, found)
-    given = tuple(map(encode, items)) if body.store else ()
+    given = [encode(one) for one in items if body.store and not is_passed_over(one.type or "")]
     n_bytes = n_before_bytes + n_recalled_bytes
-    return AskedResponse(chat, found, told, body.summary() is not None, given, n_bytes)
+    return AskedResponse(chat, found, told, body.summary() is not None, tuple(given), n_bytes)
 
 
 def _checked(body: ResponseBody, store: Store) -> ResponseBody:

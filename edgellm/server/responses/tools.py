@@ -103,12 +103,12 @@ def tools(given: Sequence[ToolBody], more: Sequence[ToolBody] = ()) -> Tools:
         functions.append((where, _function(tool, known_as)))
     if not functions:
         for i, tool in enumerate(given):
-            if _is_passed_over(tool.type):
+            if is_passed_over(tool.type):
                 raise _unserved(tool.type, f"tools[{i}]")
     if len(functions) > MAX_TOOLS:
         raise BadRequest(f"tools: {len(functions)} are more than {MAX_TOOLS}", param="tools")
     known = openai.tools(functions)
-    return Tools(known, offered, [_shown(tool) for tool in given if not _is_passed_over(tool.type)])
+    return Tools(known, offered, [_shown(tool) for tool in given if not is_passed_over(tool.type)])
 
 
 def tool_choice(given: Choice | None, known: Tools) -> chat.ToolChoice:
@@ -121,7 +121,7 @@ def tool_choice(given: Choice | None, known: Tools) -> chat.ToolChoice:
     allowed = [
         _chosen(one, f"tool_choice.tools[{i}]")
         for i, one in enumerate(given.tools or ())
-        if not _is_passed_over(one.type)
+        if not is_passed_over(one.type)
     ]
     if not allowed:
         raise BadRequest("tool_choice: allows no tool that is served here", param="tool_choice")
@@ -151,11 +151,12 @@ def _own(given: Sequence[ToolBody], field: str) -> Iterator[tuple[str, OwnBody, 
                     if inner.type not in ("function", "custom"):
                         raise _unserved(inner.type, f"{where}.tools[{n}]")
                     yield f"{where}.tools[{n}]", inner, tool.name
-            case other if not _is_passed_over(other):
+            case other if not is_passed_over(other):
                 raise _unserved(other, where)
 
 
-def _is_passed_over(kind: str) -> bool:
+def is_passed_over(kind: str) -> bool:
+    """Of a tool, or of an item that tells what it did."""
     return kind.startswith(_PASSED_OVER)
 
 

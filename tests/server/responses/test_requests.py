@@ -47,6 +47,15 @@ def test_a_text_is_the_users_and_instructions_go_before():
     assert chat.messages == (Message("system", "Be brief."), Message("user", "Hi"))
 
 
+def test_what_openais_servers_did_themselves_is_passed_over_in_a_conversation():
+    """Codex goes on here with a session that another server began."""
+    searched = {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {}}
+    drawn = {"type": "image_generation_call", "id": "ig_1", "result": "aGk="}
+    found = asked([said("user", "Hi"), searched, drawn, said("assistant", "a", "output_text")])
+    assert found.chat.messages == (Message("user", "Hi"), Message("assistant", "a"))
+    assert len(found.given) == 2
+
+
 def test_what_another_agent_says_is_the_users():
     words = {"type": "input_text", "text": "Message Type: NEW_TASK\nPayload:\n"}
     task = {"type": "encrypted_content", "encrypted_content": "Count the files."}
@@ -353,7 +362,7 @@ def test_the_response_repeats_what_is_done():
         ({"input": [{"content": "Hi"}]}, "input[0].role"),
         ({"input": [{"role": "user"}]}, "input[0].content"),
         ({"input": [{"type": "item_reference", "id": "msg_1"}]}, "input[0]"),
-        ({"input": [{"type": "web_search_call", "id": "ws_1"}]}, "input[0]"),
+        ({"input": [{"type": "file_search_call", "id": "fs_1"}]}, "input[0]"),
         ({"input": [said("user", "a", "input_file")]}, "input[0].content[0]"),
         ({"input": [said("user", None, "input_image")]}, "input[0].content[0]"),
         ({"input": [call(None)]}, "input[0].call_id"),

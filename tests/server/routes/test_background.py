@@ -1,8 +1,11 @@
 """Responses that go on without their client, by the openai package over a real socket."""
 
+import contextlib
+import random
+
 import openai
 import pytest
-from server.server_fakes import HANG, live_server, served
+from server.server_fakes import HANG, clients_of, live_server, served, words
 
 from edgellm.chat.events import Failed, TextDelta
 from edgellm.errors import Overloaded
@@ -164,11 +167,8 @@ def test_a_place_that_cant_be_is_refused(client, http, text):
 
 def test_a_key_has_no_more_than_its_part_of_them():
     access = Access.of(keys=plain(["a", "b"]))
-    with live_server(served(), access=access) as live:
+    with live_server(served(), access=access) as live, clients_of(live, "a", "b") as (a, b):
         live.models.find("tiny").engine.scripts = [HANGS]
-        a, b = (
-            openai.OpenAI(base_url=f"{live.url}/v1", api_key=key, max_retries=0) for key in "ab"
-        )
         ids = [begin(a).id for _ in range(MOST // 2)]
         with pytest.raises(openai.RateLimitError) as raised:
             begin(a)
@@ -184,7 +184,7 @@ def test_they_end_with_the_server_each_once():
     with live_server(served()) as live:
         engine, app = live.models.find("tiny").engine, live.app
         engine.scripts = [HANGS]
-        with openai.OpenAI(base_url=f"{live.url}/v1", api_key="none") as client:
+        with clients_of(live, "none") as [client]:
             ids = [begin(client).id for _ in range(5)]
             assert engine.begun.wait(20)
     assert not app.state.background._running
@@ -200,3 +200,38 @@ def test_the_memory_that_it_takes_is_given_back(client, engine, live):
     assert one._hold.n_bytes > 10_000
     client.responses.cancel(told.id)
     assert one._hold.n_bytes == 0
+
+
+def done_by(rng, client, begun):
+    """Anything to any of them; the ids of those that it began."""
+    match rng.randrange(5):
+        case 0:
+            return [begin(client).id]
+        case 1:
+            with begin(client, stream=True) as stream:
+                events = [next(stream) for _ in range(rng.randrange(1, 3))]
+            return [events[0].response.id]
+    do = rng.choice([client.responses.cancel, client.responses.delete, client.responses.retrieve])
+    with contextlib.suppress(openai.NotFoundError):
+        do(rng.choice(begun))
+    return []
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_each_ends_once_whatever_is_done_to_it(seed):
+    """By two keys, in any order; and then the server stops."""
+    rng = random.Random(seed)
+    ends = (words("Hello there"), HANGS, [TextDelta("Hel"), Failed("no", 502)], Overloaded("no"))
+    with live_server(served(), access=Access.of(keys=plain("ab"))) as live:
+        engine, app = live.models.find("tiny").engine, live.app
+        engine.scripts = [rng.choice(ends) for _ in range(60)] + [words("Hello there")]
+        kept, keep = [], app.state.store.keep
+        app.state.store.keep = lambda id, one: (kept.append(id), keep(id, one))
+        with clients_of(live, "a", "b") as clients:
+            begun = [begin(clients[0]).id]
+            for _ in range(60):
+                begun += done_by(rng, rng.choice(clients), begun)
+    assert sorted(kept) == sorted(begun)
+    assert not app.state.background._running
+    assert not app.state.background._tasks
+    assert engine.n_open == 0

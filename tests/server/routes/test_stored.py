@@ -7,7 +7,7 @@ from functools import partial
 import httpx2
 import openai
 import pytest
-from server.server_fakes import HANG, FakeEngine, live_server, plan, served, words
+from server.server_fakes import HANG, FakeEngine, clients_of, live_server, plan, served, words
 
 from edgellm.chat.events import Finished, ReasoningDelta, TextDelta, ToolCallDelta
 from edgellm.keys import plain
@@ -20,12 +20,6 @@ RAIN = {"type": "function_call_output", "call_id": "call_1", "output": "rain"}
 
 def ask(client, input="Hi", **more):
     return client.responses.create(**({"model": "tiny", "input": input} | more))
-
-
-def client_of(live, key="none"):
-    return openai.OpenAI(
-        base_url=f"{live.url}/v1", api_key=key, max_retries=0, _strict_response_validation=True
-    )
 
 
 def prompts(engine):
@@ -163,8 +157,10 @@ def test_a_list_that_cant_be_is_refused_by_its_word(client, http, query, param):
 
 def test_no_key_has_another_keys_responses():
     access = Access.of(keys=plain(["alice", "bob"]))
-    with live_server(served(), access=access) as live:
-        alice, bob = client_of(live, "alice"), client_of(live, "bob")
+    with (
+        live_server(served(), access=access) as live,
+        clients_of(live, "alice", "bob") as (alice, bob),
+    ):
         told = ask(alice)
         assert alice.responses.retrieve(told.id) == told
         item = {"type": "item_reference", "id": told.output[0].id}
@@ -184,8 +180,7 @@ def test_no_key_has_another_keys_responses():
 
 def test_another_model_may_go_on_with_it():
     both = served("tiny"), served("other", engine=FakeEngine(plan("other", file="other.gguf")))
-    with live_server(*both) as live:
-        client = client_of(live)
+    with live_server(*both) as live, clients_of(live, "none") as [client]:
         first = ask(client)
         second = ask(client, "More", model="other", previous_response_id=first.id)
         assert (first.model, second.model) == ("tiny", "other")
@@ -194,8 +189,7 @@ def test_another_model_may_go_on_with_it():
 
 
 def test_the_oldest_go_when_there_is_no_more_room():
-    with live_server(served(), responses_bytes=5_000) as live:
-        client = client_of(live)
+    with live_server(served(), responses_bytes=5_000) as live, clients_of(live, "none") as [client]:
         first, *_, last = [ask(client, f"Hi {n}") for n in range(10)]
         with pytest.raises(openai.NotFoundError):
             client.responses.retrieve(first.id)
@@ -204,8 +198,7 @@ def test_the_oldest_go_when_there_is_no_more_room():
 
 
 def test_who_keeps_nothing_says_so():
-    with live_server(served(), responses_bytes=0) as live:
-        client = client_of(live)
+    with live_server(served(), responses_bytes=0) as live, clients_of(live, "none") as [client]:
         told = ask(client, store=True)
         assert told.store is False
         with pytest.raises(openai.NotFoundError):
@@ -220,11 +213,10 @@ def test_who_keeps_nothing_says_so():
 
 def test_a_conversation_counts_as_if_it_had_been_sent():
     access = Access.of(all_bodies_bytes=100_000)
-    with live_server(served(), access=access) as live:
+    with live_server(served(), access=access) as live, clients_of(live, "none") as [client]:
         live.models.find("tiny").engine.scripts = [
             [TextDelta("a" * 100_000), Finished("stop", 7, 3, 5)]
         ]
-        client = client_of(live)
         told = ask(client)
         with pytest.raises(openai.InternalServerError) as raised:
             ask(client, previous_response_id=told.id)
