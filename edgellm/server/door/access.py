@@ -193,7 +193,10 @@ def _wrong_content(head: Head) -> HTTPProblem | None:
     is_own = head.path.startswith(_OWN_PATHS)
     if kind in _UNDECLARED and not is_own and not _may_be_of_a_page(head.headers):
         return None
-    return HTTPProblem(415, "Content-Type must be application/json", code="not_json")
+    words = "Content-Type must be application/json"
+    if kind.startswith("multipart/"):  # audio, or a file: who sends one is told what is not there
+        words += ": no route here takes a file"
+    return HTTPProblem(415, words, code="not_json")
 
 
 def _coding(head: Head) -> str:

@@ -98,3 +98,9 @@ def test_a_wrong_key_is_401_and_a_right_one_works():
         assert raised.value.code == "invalid_api_key"
         with openai.OpenAI(base_url=f"{live.url}/v1", api_key="other") as friend:
             assert friend.models.list().data
+
+
+def test_who_uploads_a_file_is_told_that_none_is_taken(client):
+    with pytest.raises(openai.APIStatusError, match="no route here takes a file") as raised:
+        client.audio.transcriptions.create(model="tiny", file=b"RIFF")
+    assert raised.value.status_code == 415
