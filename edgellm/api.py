@@ -12,7 +12,7 @@ from typing import Any, Self, TypeAlias
 
 from edgellm.cli.flags.options import config_from
 from edgellm.cli.flags.pins import Pins
-from edgellm.cli.flags.seeing import Seeing
+from edgellm.cli.flags.wishes import Wishes
 from edgellm.cli.preparing import machine
 from edgellm.cli.preparing.fetching import fetch_model
 from edgellm.cli.preparing.planning import planned
@@ -20,6 +20,7 @@ from edgellm.cli.preparing.prepare import Prepared
 from edgellm.cli.preparing.resolve import resolve
 from edgellm.cli.preparing.several import prepare_all
 from edgellm.cli.preparing.store import store_of
+from edgellm.cli.preparing.wanted import Wanted
 from edgellm.cli.serving.awaited import AwaitedClient
 from edgellm.cli.serving.background import BackgroundServer
 from edgellm.cli.serving.client import Client
@@ -153,9 +154,11 @@ def plan(model: str | Path, *, hardware: Hardware | None = None, **goal: Any) ->
 
     Raises DoesNotFit, ModelNotFound, BadGGUF, BadRequest, NetworkError.
     """
-    resolved = Seeing().applied(resolve(_name_of(model), config_from(), plan_only=True))
+    one = Wanted.of(_name_of(model), config_from(), Wishes(pins=Pins(**goal)))
+    resolved = one.dressed(resolve(one.name, one.config, plan_only=True))
     machine = hardware or probe()
-    return planned(machine, resolved.candidates, Pins(**goal).goal(), is_here=hardware is None)
+    made = planned(machine, resolved.candidates, one.wish.goal, is_here=hardware is None)
+    return one.wish.told(made)
 
 
 def explain(made: Plan, hardware: Hardware | None = None) -> str:
@@ -186,12 +189,13 @@ def serve(
         host=host, port=port, unix_socket=unix_socket, api_keys=keys or None,
         offline=offline, sleep_idle_seconds=sleep_idle_seconds,
     )  # fmt: skip
-    wish = Pins(**goal).goal(config.reserve)
+    flags = Wishes(pins=Pins(**goal), sleep_idle_seconds=sleep_idle_seconds)
     models = model if isinstance(model, list | tuple) and model else [model]
-    resolved = [Seeing().applied(resolve(_name_of(one), config)) for one in models]
+    wanted = [Wanted.of(_name_of(one), config, flags) for one in models]
+    resolved = [one.dressed(resolve(one.name, config)) for one in wanted]
     beside = resolve(_name_of(embedding), config) if embedding else None
-    hardware, keep_s = probe(), config.sleep_idle_seconds
-    prepared = prepare_all(resolved, hardware, wish, embedding=beside, name=name, keep_s=keep_s)
+    hardware = probe()
+    prepared = prepare_all(resolved, hardware, embedding=beside, name=name)
     instance = Instance(config, hardware, prepared, say=lambda text: None)
     return Server(BackgroundServer(instance).start(), prepared)
 

@@ -31,6 +31,7 @@ _ONE_KEY = "api_key"  # EDGELLM_API_KEY: the singular of api_keys, and the clien
 _SIZES = ("request_memory", "response_memory", "limit_rate", "reserve")
 _LEAST_BYTES = {"request_memory": MIB}
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s?#@*]+", re.IGNORECASE)
+_QUOTED = 'a table\'s name stands in quotes: [models."qwen3:8b"]'
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
 
 
@@ -47,6 +48,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     allowed_hosts: tuple[str, ...] = ()  # Host names that a reverse proxy may bring
     allowed_origins: tuple[str, ...] = ()  # of other servers' web pages that may ask here
     aliases: tuple[str, ...] = ()  # further names of the model that is served; "*": any
+    serve: tuple[str, ...] = ()  # what `edgellm serve` has without MODEL; none: all of this disk
+    models: dict[str, dict[str, Any]] = {}  # what is said of one model: see cli/flags/tables.py
     max_queue: int = 512  # requests that may wait; one more gets a 429
     request_memory: str | None = None  # for the bodies of all requests: "64MiB"; None: by machine
     response_memory: str | None = None  # for responses that are kept: "64MiB"; "0": none are
@@ -264,7 +267,8 @@ def _from_file(path: Path, *, must_exist: bool) -> dict[str, Any]:
             raise ConfigError(f"there is no configuration file {path}") from error
         return {}
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} can't be read: {error}") from error
+        hint = _QUOTED if "table declaration" in str(error) else ""
+        raise ConfigError(f"{path} can't be read: {error}", hint=hint) from error
 
 
 def _by_other_tools(environ: Mapping[str, str]) -> dict[str, Any]:

@@ -188,6 +188,7 @@ class GenerateParams:
     """All of a request but its words: the same for chat and for plain completion."""
 
     sampling: SamplingParams = field(default_factory=SamplingParams)
+    said: tuple[str, ...] = field(default=(), kw_only=True)  # fields of it that the request named
     max_tokens: int | None = None  # None: to the end of the context
     stop: tuple[str, ...] = ()
     structure: Structure | None = None

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Literal
 
+from edgellm.chat.defaults import Defaults
 from edgellm.chat.templating.template import ChatTemplate
 from edgellm.errors import BadRequest, ModelNotFound, NotServing
 from edgellm.models.spec import ModelSpec
@@ -33,6 +34,7 @@ class Served:
     demo: bool = False
     may_go: bool = False  # while it sleeps; see ModelStatus
     spec: ModelSpec | None = None
+    defaults: Defaults = field(default_factory=Defaults)
 
     @property
     def file_name(self) -> str:

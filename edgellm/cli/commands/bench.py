@@ -8,6 +8,7 @@ import typer
 from edgellm.cli.flags import options
 from edgellm.cli.flags.drafting import Drafting
 from edgellm.cli.flags.pins import Pins
+from edgellm.cli.flags.wishes import Wishes
 from edgellm.units import parse_seconds
 
 if TYPE_CHECKING:
@@ -54,10 +55,11 @@ def bench(
 
     draft = Drafting().named(pins)
     config = options.config_from(offline=offline, reserve=pins.reserve, draft=draft)
-    goal = replace(pins, parallel=pins.parallel or 1).goal(config.reserve)
+    pins.goal(config.reserve)  # what can't be is told before anything is looked for
     soak_s = parse_seconds(soak) if soak else None
     model = model or _served_model(host)
-    with server_with(model, config, goal, flags=pins.given(), host=host) as (url, name):
+    wishes = Wishes(pins=pins)
+    with server_with(model, config, wishes, flags=pins.given(), host=host) as (url, name):
         result = _measured(url, name, Sizes(n_prompt, n_generate, n_runs), soak_s)
     _tell(result, as_json=as_json)
 

@@ -10,10 +10,12 @@ from edgellm.cli.flags.described import ALL_BOARDS, Described
 from edgellm.cli.flags.drafting import Drafting
 from edgellm.cli.flags.pins import Pins
 from edgellm.cli.flags.seeing import Seeing
+from edgellm.cli.flags.wishes import Wishes
 from edgellm.cli.preparing.sizes import Users
 
 if TYPE_CHECKING:
     from edgellm.cli.preparing.resolve import Resolved
+    from edgellm.cli.preparing.wanted import Wanted
     from edgellm.probe.hardware import Hardware
     from edgellm.selector.plan import Candidate, Goal, Plan
 
@@ -45,34 +47,34 @@ def plan(
       edgellm plan unsloth/Qwen3-8B-GGUF --ctx 32768 --json
       edgellm plan llama3.3:70b --users 50 --tok-s 20 --ttft 1s --on all
     """
-    from edgellm.cli.flags.drafting import with_draft
-    from edgellm.cli.preparing.resolve import resolve
+    from edgellm.cli.preparing.wanted import Wanted
     from edgellm.cli.waiting import Waiting
 
     draft = drafting.named(pins)
     config = options.config_from(offline=offline, reserve=pins.reserve, draft=draft)
-    goal = pins.goal(config.reserve)
-    users.check(pins)
+    pins.goal(config.reserve)  # what can't be is told before anything is looked for
     described.check()
     if not users.are_many:
         described.check_one_machine()
+    one = Wanted.of(model, config, Wishes(pins=pins, drafting=drafting, seeing=seeing))
+    users.check(one.wishes.pins)
     with Waiting(lambda: f"reading about {model} …"):
-        found = with_draft(resolve(model, config, plan_only=True), config, plan_only=True)
-    found = seeing.applied(found)  # which may tell what it leaves out
+        found = one.resolved(plan_only=True)
+    found = one.dressed(found)  # which may tell what it leaves out
     if users.are_many:
-        _sizes(found, goal, described, users, as_json)
+        _sizes(found, one.wish.goal, described, users, as_json)
     else:
-        _one_plan(model, found, goal, described, not no_oracle, as_json)
+        _one_plan(one, found, described, not no_oracle, as_json)
 
 
 def _one_plan(
-    model: str,
+    one: "Wanted",
     found: "Resolved",
-    goal: "Goal",
     described: Described,
     asks_oracle: bool,
     as_json: bool,
 ) -> None:
+    from edgellm.cli.flags.adapting import with_adapters
     from edgellm.cli.flags.drafting import with_drafts
     from edgellm.cli.output import columns, print_json
     from edgellm.cli.waiting import Waiting
@@ -80,12 +82,14 @@ def _one_plan(
     from edgellm.selector.telling.explain import explain
     from edgellm.selector.telling.plan_json import plan_json
 
-    hardware = described.hardware()
+    hardware, model, goal = described.hardware(), one.name, one.wish.goal
     candidates: Sequence[Candidate] = found.candidates
     try:
         with Waiting(lambda: f"planning {model} …"):
             candidates, goal = with_drafts(found, hardware, goal)
+            candidates = [with_adapters(each, found.adapters) for each in candidates]
             made = _made(described, hardware, candidates, goal, asks_oracle=asks_oracle)
+            made = one.wish.told(made)
     except DoesNotFit as error:
         from edgellm.cli.preparing.refusal import Asked, tell_refusal
 

@@ -54,7 +54,7 @@ def recommend(
     config = options.config_from(offline=offline, reserve=pins.reserve)
     hardware = described.hardware()
     goal = pins.goal(config.reserve)
-    kind = kind_of(pins.use)
+    kind = kind_of(pins.use or "chat")
     is_of_disk = config.offline and described.is_here
     if is_of_disk:
         found = _of_disk(config, hardware, goal, kind)

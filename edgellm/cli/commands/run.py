@@ -4,7 +4,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Annotated, ClassVar
 
 import typer
@@ -13,6 +13,7 @@ from edgellm.cli.flags import options
 from edgellm.cli.flags.drafting import Drafting
 from edgellm.cli.flags.pins import Pins
 from edgellm.cli.flags.seeing import Seeing
+from edgellm.cli.flags.wishes import Wishes
 from edgellm.values import frozen
 
 _WRITTEN = "How it is written"
@@ -127,9 +128,10 @@ def run(
         raise BadRequest("--json is for one question", hint='edgellm run MODEL --json "a question"')
     draft = drafting.named(pins)
     config = options.config_from(offline=offline, reserve=pins.reserve, draft=draft)
-    goal = replace(pins, parallel=pins.parallel or 1).goal(config.reserve)
+    pins.goal(config.reserve)  # what can't be is told before anything is looked for
+    wishes = Wishes(pins=pins, drafting=drafting, seeing=seeing)
     flags = (*pins.given(), *seeing.given(), *drafting.given())
-    with server_with(model, config, goal, flags=flags, seeing=seeing, host=host) as (url, name):
+    with server_with(model, config, wishes, flags=flags, host=host) as (url, name):
         answering = Answering(
             url, name, system, wording.given(), showing.verbose, pictures,
             shows_thoughts=not showing.hide_thoughts,

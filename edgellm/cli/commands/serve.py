@@ -11,6 +11,7 @@ from edgellm.cli.flags.drafting import Drafting
 from edgellm.cli.flags.listening import Listening
 from edgellm.cli.flags.pins import Pins
 from edgellm.cli.flags.seeing import Seeing
+from edgellm.cli.flags.wishes import Wishes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from edgellm.cli.serving.serving import Instance
     from edgellm.config import Config
     from edgellm.probe.hardware import Hardware
-    from edgellm.selector.plan import Goal
     from edgellm.server.served import Models
 
 
@@ -69,6 +69,7 @@ def serve(
         draft=drafting.named(pins),
         sleep_idle_seconds=sleep_idle_seconds,
     )
+    models = models or list(config.serve)
     of_one = {
         "--name": name, "--mmproj": seeing.mmproj, "--lora": adapting.lora,
         "--pooling": adapting.pooling, "--draft": config.draft if models else drafting.draft,
@@ -76,13 +77,17 @@ def serve(
     if not models:
         of_one["--embedding"] = embedding
     _check_several(models or (), [flag for flag, value in of_one.items() if value])
-    goal = pins.goal(config.reserve)
+    pins.goal(config.reserve)  # what can't be is told before anything is looked for
     listening.check(config)
+    flags = Wishes(
+        pins=pins, drafting=drafting, seeing=seeing, adapting=adapting,
+        sleep_idle_seconds=sleep_idle_seconds,
+    )  # fmt: skip
     if models:
-        instance = _instance(models, embedding, name, config, goal, (seeing, adapting))
+        instance = _instance(models, embedding, name, config, flags)
     else:
         _check_pulls(config)
-        instance = _of_the_disk(config, goal)
+        instance = _of_the_disk(config, flags)
     _run(replace(instance, insecure=listening.insecure))
 
 
@@ -114,13 +119,15 @@ def _check_pulls(config: "Config") -> None:
         )
 
 
-def _resolved(model: str, config: "Config", changes: tuple[Seeing, Adapting]) -> "Resolved":
-    from edgellm.cli.preparing.resolve import resolve
+def _beside(embedding: str, config: "Config", flags: Wishes) -> "Resolved":
+    """The flags are the first one's, but for those of the machine."""
+    import msgspec
 
-    resolved = resolve(model, config)
-    for change in changes:
-        resolved = change.applied(resolved)
-    return resolved
+    from edgellm.cli.preparing.wanted import wanted
+
+    pins = flags.pins
+    own = Pins(reserve=pins.reserve, threads=pins.threads, batch_invariant=pins.batch_invariant)
+    return wanted(embedding, msgspec.structs.replace(config, draft=None), Wishes(pins=own))
 
 
 def _instance(
@@ -128,24 +135,21 @@ def _instance(
     embedding: str | None,
     name: str | None,
     config: "Config",
-    goal: "Goal",
-    changes: tuple[Seeing, Adapting],
+    flags: Wishes,
 ) -> "Instance":
-    from edgellm.cli.flags.drafting import with_draft
     from edgellm.cli.preparing import machine
-    from edgellm.cli.preparing.resolve import resolve
     from edgellm.cli.preparing.several import prepare_all
+    from edgellm.cli.preparing.wanted import wanted
 
-    resolved = [_resolved(model, config, changes) for model in models]
-    beside = resolve(embedding, config) if embedding else None
-    hardware, keep_s = machine.look(), config.sleep_idle_seconds
-    resolved = [with_draft(one, config) for one in resolved]
-    prepared = prepare_all(resolved, hardware, goal, embedding=beside, name=name, keep_s=keep_s)
+    resolved = [wanted(model, config, flags) for model in models]
+    beside = _beside(embedding, config, flags) if embedding else None
+    hardware = machine.look()
+    prepared = prepare_all(resolved, hardware, embedding=beside, name=name)
     return _told(config, hardware, prepared, f", loading {prepared[0].name}")
 
 
-def _of_the_disk(config: "Config", goal: "Goal") -> "Instance":
-    """All of them, each asleep until it is asked for."""
+def _of_the_disk(config: "Config", flags: Wishes) -> "Instance":
+    """All of them, each asleep until it is asked for; but those that are pinned."""
     from edgellm.cli.output import say
     from edgellm.cli.preparing import machine
     from edgellm.cli.preparing.shelf import Shelf
@@ -154,7 +158,7 @@ def _of_the_disk(config: "Config", goal: "Goal") -> "Instance":
     from edgellm.cli.serving.shelved import Shelved
 
     hardware = machine.look()
-    shelf = Shelf(config, hardware, goal, say)
+    shelf = Shelf(config, hardware, flags, say)
     with machine.looking("looking at the models on this disk …"):
         prepared = shelf.look().come
     instance = _told(config, hardware, prepared, "")

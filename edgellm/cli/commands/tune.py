@@ -6,6 +6,7 @@ import typer
 
 from edgellm.cli.flags import options
 from edgellm.cli.flags.pins import Pins
+from edgellm.cli.flags.wishes import Wishes
 
 if TYPE_CHECKING:
     from edgellm.cli.measuring.trials import Tuning
@@ -52,12 +53,15 @@ def tune(
     from edgellm.cli.preparing import machine
     from edgellm.cli.preparing.prepare import prepare
     from edgellm.cli.preparing.resolve import resolve
+    from edgellm.cli.preparing.wanted import Wanted
     from edgellm.errors import BadRequest
 
     config = options.config_from(offline=offline, reserve=pins.reserve)
-    goal = pins.goal(config.reserve)
+    pins.goal(config.reserve)  # what can't be is told before anything is looked for
     hardware = machine.look()
-    prepared = prepare(resolve(model, config), hardware, goal, uses_tuned=False)
+    one = Wanted.of(model, config, Wishes(pins=pins))
+    goal, found = one.wish.goal, one.dressed(resolve(model, config))
+    prepared = prepare(found, hardware, goal, uses_tuned=False)
     if prepared.plan.embedding:
         raise BadRequest(
             f"{prepared.name} is an embedding model: there is nothing that tune could vary",

@@ -216,9 +216,13 @@ def _headless(chosen: _Chosen, *, insecure: bool) -> None:
         on_listening=lambda url: say(f"listening on {url}, loading {chosen.prepared.name}"),
         on_ready=lambda url, models: print(ready_text(url, models, hardware, config), flush=True),
         errand=upgrade(
-            config, hardware, wished, say, wished.name if wished else None,
+            config,
+            hardware,
+            wished,
+            say,
+            wished.name if wished else None,
             partial(fetch, chosen.flags),
-        ),  # fmt: skip
+        ),
     )
     asyncio.run(run_instance(instance))
 

@@ -17,6 +17,8 @@ from typer._coercion import bool_flag_type_descriptor
 _OWN = "Options"
 _WHOLE = "edgellm.help_all"
 _HELP_ALL = "--help-all"
+_TABLES = 'For one model: tables [models."NAME"] of config.toml (docs/configuration.md).'
+_PLANNED = "A draft model"  # a heading of the commands that heed them
 _MORE = f"More options; {_HELP_ALL} tells what each does"
 _ONE_SIDED = re.compile(r"  \[x[<>]=-?\d+\]$")
 _REQUIRED = "  [required]"  # as the line of usage says
@@ -60,6 +62,9 @@ def write_options(parameters: list[Any], context: Any, formatter: Any) -> None:
         if rows and (is_whole or heading not in options):
             with formatter.section(heading):
                 formatter.write_dl(rows)
+    if is_whole and _PLANNED in options:
+        formatter.write_paragraph()
+        formatter.write_text(_TABLES)
     if not is_whole:
         with formatter.section(_MORE):
             _write_names({heading: names[heading] for heading in options}, formatter)

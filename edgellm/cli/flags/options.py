@@ -58,4 +58,9 @@ def config_from(*, offline: bool = False, **flags: Any) -> "Config":
 
     if rate := flags.get("limit_rate"):
         parse_bytes(rate)
-    return load_config(os.environ, {**flags, "offline": offline or None})
+    config = load_config(os.environ, {**flags, "offline": offline or None})
+    if config.models:
+        from edgellm.cli.flags.tables import check_tables
+
+        check_tables(config)
+    return config

@@ -33,10 +33,13 @@ def _number(*flags: str, text: str, least: int = 1) -> typer.models.OptionInfo:
     return option
 
 
-def _word(*flags: str, known: tuple[str, ...], text: str, metavar: str) -> typer.models.OptionInfo:
+def _word(
+    *flags: str, known: tuple[str, ...], text: str, metavar: str, usual: str = ""
+) -> typer.models.OptionInfo:
+    """`usual`: what is meant where nothing is said, for the help."""
     option: typer.models.OptionInfo = typer.Option(
         *flags,
-        help=f"{text}: {', '.join(known)}.",
+        help=f"{text}: {', '.join(known)}." + f"  [default: {usual}]" * bool(usual),
         metavar=metavar,
         autocompletion=completing.words(*known),
     )
@@ -50,13 +53,18 @@ def _kv_type(*flags: str, text: str) -> typer.models.OptionInfo:
     return option
 
 
-def _flag(name: str) -> str:
-    """The first flag of a field of Pins: "--ctx", "-ngl"."""
+def flags_of(name: str) -> tuple[str, ...]:
+    """Those of a field of Pins: ("-ctk", "--cache-type-k")."""
     option = get_type_hints(Pins, include_extras=True)[name].__metadata__[0]
     # typer takes the first flag of an Annotated option for its default, and puts it right later
     words = (str(word) for word in (option.default, *(option.param_decls or ())))
-    flags = (word for word in words if word.startswith("-"))
-    return next(flags, f"--{name.replace('_', '-')}").partition("/")[0]
+    flags = tuple(word.partition("/")[0] for word in words if word.startswith("-"))
+    return flags or (f"--{name.replace('_', '-')}",)
+
+
+def _flag(name: str) -> str:
+    """The first of them."""
+    return flags_of(name)[0]
 
 
 def _written(name: str, value: object) -> str:
@@ -84,10 +92,16 @@ class Pins:
     parallel: Annotated[
         int | None, _number("--parallel", "-np", text="Conversations at the same time.")
     ] = None
-    use: Annotated[str, _word("--use", known=USES, text="What it is for", metavar="USE")] = "chat"
+    use: Annotated[
+        str | None,
+        _word("--use", known=USES, text="What it is for", metavar="USE", usual="chat"),
+    ] = None
     objective: Annotated[
-        str, _word("--goal", known=_OBJECTIVES, text="What counts most", metavar="GOAL")
-    ] = "balanced"
+        str | None,
+        _word(
+            "--goal", known=_OBJECTIVES, text="What counts most", metavar="GOAL", usual="balanced"
+        ),
+    ] = None
     min_tok_s: Annotated[
         float | None,
         typer.Option(help="Nothing slower than this, one stream.", metavar="TOK/S", min=0),
@@ -175,9 +189,16 @@ class Pins:
         None
     )
     flash: Annotated[
-        str,
-        _word("-fa", "--flash-attn", known=tuple(_WHEN), text="Flash attention", metavar="WHEN"),
-    ] = "auto"
+        str | None,
+        _word(
+            "-fa",
+            "--flash-attn",
+            known=tuple(_WHEN),
+            text="Flash attention",
+            metavar="WHEN",
+            usual="auto",
+        ),
+    ] = None
 
     def given(self) -> tuple[str, ...]:
         """The flags that were set, as a user writes them."""
@@ -200,15 +221,15 @@ class Pins:
             n_ctx_seq=self.ctx,
             n_ctx=self.n_ctx,
             n_parallel=self.parallel,
-            use="agent" if self.use == "code" else self.use,  # type: ignore[arg-type]
-            objective=self.objective,  # type: ignore[arg-type]
+            use="agent" if self.use == "code" else self.use or "chat",  # type: ignore[arg-type]
+            objective=self.objective or "balanced",  # type: ignore[arg-type]
             reserve_bytes=None if least_free is None else parse_bytes(least_free),
             kv_type_k=self.ctk,  # type: ignore[arg-type]
             kv_type_v=self.ctv,  # type: ignore[arg-type]
             n_gpu_layers=self.ngl,
             n_ubatch=self.ubatch,
             n_threads=self.threads,
-            flash_attention=_WHEN[self.flash],
+            flash_attention=_WHEN[self.flash or "auto"],
             kv_unified=self.kv_unified,
             n_cpu_moe=self.ncmoe,
             tensor_split=None if self.ts is None else _shares(self.ts),
@@ -242,9 +263,9 @@ class Pins:
                 raise BadRequest(f"{_flag(name)} is {value}; it must be {least} or more")
 
     def _check_words(self) -> None:
-        _one_of("--use", self.use, USES)
-        _one_of("--goal", self.objective, _OBJECTIVES)
-        _one_of("--flash-attn", self.flash, tuple(_WHEN))
+        _one_of("--use", self.use or "chat", USES)
+        _one_of("--goal", self.objective or "balanced", _OBJECTIVES)
+        _one_of("--flash-attn", self.flash or "auto", tuple(_WHEN))
         _one_of("--cache-type-k", self.ctk or "f16", _KV_TYPES)
         _one_of("--cache-type-v", self.ctv or "f16", _KV_TYPES)
         _one_of("--split-mode", self.sm or "layer", _SPLIT_MODES)

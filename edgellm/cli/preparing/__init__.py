@@ -1,5 +1,6 @@
 """From a name to a file on this disk and a plan for it.
 
+`wanted` says what is wished for a model (`wish`) by its flags, its table and the settings;
 `resolve` finds the candidates, in the `store` or on a hub (`hubs` says which, `network` whether it
 can be reached; `twins` what other tools have of it; `vocabularies` are known again);
 `planning` chooses among them for this `machine` as it was `tuned`; `fetching` brings the file here,

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
 
+from edgellm.chat.defaults import Defaults
 from edgellm.chat.templating.template import ChatTemplate
 from edgellm.cli.flags.adapting import pooled, with_adapters
 from edgellm.cli.flags.seeing import sighted
@@ -20,6 +21,7 @@ from edgellm.cli.preparing.choosing import Chosen, chosen
 from edgellm.cli.preparing.fetching import fetch_aloud
 from edgellm.cli.preparing.planning import planned, planned_as_tuned, planned_smaller
 from edgellm.cli.preparing.resolve import DEMO, Resolved, on_disk
+from edgellm.cli.preparing.wish import Wish
 from edgellm.models import local
 from edgellm.models.gguf.header import GGUFHeader
 from edgellm.models.spec import ModelSpec
@@ -44,11 +46,13 @@ class Prepared:
     created_s: int = 0  # Unix seconds
     is_demo: bool = False
     sleeps: bool = False  # it is loaded when it is asked for, and makes place for others
+    is_pinned: bool = False  # it makes no place for others
     keep_s: float = inf  # of idling, before one that sleeps goes though nobody needs its place
     on: "Callable[[Hardware], Prepared] | None" = None  # the same file on another machine
     may_go: bool = False  # nobody named it: it is served as long as it is here
     aliases: tuple[str, ...] = ()  # that clients may use, beside the short forms of its name
     adapters: tuple[Adapter, ...] = ()
+    defaults: Defaults = field(default_factory=Defaults)  # what requests don't say
 
 
 def prepare(
@@ -61,7 +65,7 @@ def prepare(
     uses_tuned: bool = True,
 ) -> Prepared:
     """Raises DoesNotFit, BadGGUF, NetworkError, StorageError, BadRequest."""
-    first = chosen(resolved, hardware, goal)
+    first = chosen(resolved, hardware, resolved.wish.goal if resolved.wish else goal)
     return fetched(first, hardware, name=name, fetching=fetching, uses_tuned=uses_tuned)
 
 
@@ -76,13 +80,14 @@ def fetched(
 ) -> Prepared:
     """What was chosen, on this disk and planned as it really is. Raises as `prepare`."""
     resolved, goal = choice.resolved, choice.goal
+    wish = resolved.wish or Wish(goal)
     draft = _draft(choice.draft, fetching) if choice.draft else None
-    path, here = _file(choice, fetching, name)
+    path, here = _file(choice, fetching, name or wish.name)
     one = replace(with_adapters(here, resolved.adapters), draft=draft)
 
     def on(machine: Hardware) -> Prepared:
         plan_for = planned_as_tuned if uses_tuned else planned
-        plan = plan_for(machine, (one,), goal, asks_oracle=asks_oracle)
+        plan = wish.told(plan_for(machine, (one,), goal, asks_oracle=asks_oracle))
         return Prepared(
             name=plan.model,
             path=path,
@@ -95,8 +100,13 @@ def fetched(
             headers=here.headers,
             created_s=int(path.stat().st_mtime),
             is_demo=resolved.name == DEMO,
+            sleeps=wish.sleeps,
+            keep_s=wish.idles_s,
+            is_pinned=wish.is_pinned,
             on=on,
+            aliases=wish.aliases,
             adapters=resolved.adapters,
+            defaults=wish.defaults,
         )
 
     return on(hardware)

@@ -43,6 +43,7 @@ from edgellm.units import parse_bytes
 from edgellm.values import frozen
 
 if TYPE_CHECKING:
+    from edgellm.cli.preparing.wish import Wish
     from edgellm.models.elsewhere.found import FoundModel
     from edgellm.models.fetching.download import Progress
     from edgellm.models.fetching.hub import Hub, Repository
@@ -68,6 +69,7 @@ class Resolved:
     pooling: str | None = None  # asked for; None: what the file says
     adapters: "tuple[Adapter, ...]" = ()  # to be loaded with the model
     draft: "Resolved | None" = None  # a smaller model that guesses for it
+    wish: "Wish | None" = None  # how it is to run; None: as whoever plans it says of all
 
 
 def resolve(text: str, config: Config, *, plan_only: bool = False) -> Resolved:

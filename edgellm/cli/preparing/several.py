@@ -1,15 +1,15 @@
 """All that one server is to have, made ready: every one is chosen before any is downloaded."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
-from math import inf
 
 from edgellm.cli.preparing import machine
 from edgellm.cli.preparing.choosing import Chosen, chosen
 from edgellm.cli.preparing.prepare import Prepared, fetched
 from edgellm.cli.preparing.resolve import Resolved
-from edgellm.errors import BadRequest
+from edgellm.errors import BadRequest, DoesNotFit
 from edgellm.probe.hardware import Hardware
 from edgellm.selector.plan import Goal, Plan
 
@@ -21,52 +21,108 @@ _ONE_NAME = (
 def prepare_all(
     models: Sequence[Resolved],
     hardware: Hardware,
-    goal: Goal,
+    goal: Goal | None = None,
     *,
     embedding: Resolved | None = None,
     name: str | None = None,
-    keep_s: float | None = None,
 ) -> tuple[Prepared, ...]:
-    """The models and, beside the first one, the embedding model in what memory that leaves.
+    """The models and, beside the first one, the embedding model in what memory that leaves. `goal`
+    is that of each for which nothing is wished.
 
-    Several take turns in memory, each planned as if it were the only one. With `keep_s` a single
-    one, too, is there when it is asked for, and an idle one goes after so long. `name` is the first
-    one's.
+    Those that are pinned stay: they are planned first, one beside another. The others take turns in
+    what these leave, each planned as if it were the only one; a single one, too, is there when it
+    is asked for, where its wish says when it sleeps. `name` is the first one's.
 
     Raises as `prepare`, of any of them before anything is downloaded; BadRequest when the embedding
     model is none, or the first one is one already, or two would have one name.
     """
-    goal = replace(goal, n_turns=len(models))
-    choices = _chosen(models, hardware, goal, embedding)
-    names = [name or choices[0].wanted.name, *(choice.wanted.name for choice in choices[1:])]
-    _check_names(names)
-    turns, beside = _sharing(choices[: len(models)]), choices[len(models) :]
-    first = fetched(turns[0], hardware, name=name)
-    left = machine.without(hardware, first.plan)
-    besides = [fetched(choice, left) for choice in beside]
-    for one in besides:  # a file may be another than its row in the catalog says
-        _check_kinds(first.plan, one.plan)
-    left = machine.without(hardware, besides[0].plan) if besides else hardware
-    others = [fetched(choice, left) for choice in turns[1:]]
-    takes_turns = keep_s is not None or bool(others)
-    idles_s = inf if keep_s is None else keep_s
-    turned = (replace(one, sleeps=takes_turns, keep_s=idles_s) for one in (first, *others))
-    return (*turned, *besides)
+    turns = [i for i, one in enumerate(models) if not _is_pinned(one)] or [len(models) - 1]
+    stays = [i for i in range(len(models)) if i not in turns]
+    choices, beside = _chosen(models, (stays, turns), hardware, goal or Goal(), embedding)
+    first_name = name or _name_of(choices[0])
+    _check_names([first_name, *(_name_of(choices[i]) for i in range(1, len(models)))], beside)
+    made, besides = _fetched(choices, (stays, turns), hardware, beside, name)
+    if len(turns) > 1:
+        made |= {i: replace(made[i], sleeps=True) for i in turns}
+    return (*(made[i] for i in range(len(models))), *besides)
+
+
+def _is_pinned(one: Resolved) -> bool:
+    return bool(one.wish and one.wish.is_pinned)
+
+
+def _name_of(choice: Chosen) -> str:
+    wish = choice.resolved.wish
+    return (wish.name if wish else None) or choice.wanted.name
 
 
 def _chosen(
-    models: Sequence[Resolved], hardware: Hardware, goal: Goal, embedding: Resolved | None
-) -> list[Chosen]:
-    """Of the models, then of the embedding model: each that is not alone has a plan."""
+    models: Sequence[Resolved],
+    order: tuple[list[int], list[int]],
+    hardware: Hardware,
+    usual: Goal,
+    embedding: Resolved | None,
+) -> tuple[dict[int, Chosen], list[Chosen]]:
+    """The models by number, and the embedding model: each that is not alone has a plan."""
+    (stays, (first, *others)), left = order, hardware
     is_alone = len(models) == 1 and embedding is None
-    first = chosen(models[0], hardware, goal, is_planned=not is_alone)
-    if embedding is None or first.plan is None:
-        others = [chosen(one, hardware, goal, is_planned=True) for one in models[1:]]
-        return [first, *others]
-    beside, plan = _embedding_beside(first.plan, embedding, hardware, goal)
-    left = machine.without(hardware, plan)
-    others = [chosen(one, left, goal, is_planned=True) for one in models[1:]]
-    return [first, *others, beside]
+    n_turns = 1 + len(others)
+
+    def choose(i: int, *, is_planned: bool = True) -> Chosen:
+        goal = models[i].wish.goal if models[i].wish else usual  # type: ignore[union-attr]
+        wanted = replace(goal, n_turns=n_turns)
+        return chosen(models[i], left, wanted, is_planned=is_planned)
+
+    choices, beside = dict[int, Chosen](), list[Chosen]()
+    with _blamed_on([models[i].name for i in stays]):
+        for i in stays:
+            choices[i] = choose(i)
+            left = _without(left, choices[i].plan)
+        choices[first] = choose(first, is_planned=not is_alone)
+        if embedding and (plan := choices[first].plan):
+            beside = [_embedding_beside(plan, embedding, left, choices[first].goal)]
+            left = _without(left, beside[0].plan)
+        taking = [choices[first], *(choose(i) for i in others)]
+    return choices | dict(zip((first, *others), _sharing(taking), strict=True)), beside
+
+
+def _fetched(
+    choices: Mapping[int, Chosen],
+    order: tuple[list[int], list[int]],
+    hardware: Hardware,
+    beside: Sequence[Chosen],
+    name: str | None,
+) -> tuple[dict[int, Prepared], list[Prepared]]:
+    (stays, (first, *others)), left = order, hardware
+    made = dict[int, Prepared]()
+    with _blamed_on([choices[i].resolved.name for i in stays]):
+        for i in stays:
+            made[i] = fetched(choices[i], left, name=name if i == 0 else None)
+            left = machine.without(left, made[i].plan)
+        made[first] = fetched(choices[first], left, name=name if first == 0 else None)
+        rest = machine.without(left, made[first].plan)
+        besides = [fetched(choice, rest) for choice in beside]
+        for one in besides:  # a file may be another than its row in the catalog says
+            _check_kinds(made[first].plan, one.plan)
+        left = machine.without(left, besides[0].plan) if besides else left
+        made |= {i: fetched(choices[i], left) for i in others}
+    return made, besides
+
+
+def _without(hardware: Hardware, plan: Plan | None) -> Hardware:
+    return machine.without(hardware, plan) if plan else hardware
+
+
+@contextmanager
+def _blamed_on(pinned: Sequence[str]) -> Iterator[None]:
+    """What doesn't fit may fit once one of those makes place that never do."""
+    try:
+        yield
+    except DoesNotFit as error:
+        if pinned:
+            keep = "keeps its memory" if len(pinned) == 1 else "keep their memory"
+            error.hint = f"{', '.join(pinned)} {keep} (pinned); {error.hint}".rstrip("; ")
+        raise
 
 
 def _sharing(choices: Sequence[Chosen]) -> list[Chosen]:
@@ -78,20 +134,18 @@ def _sharing(choices: Sequence[Chosen]) -> list[Chosen]:
     ]
 
 
-def _embedding_beside(
-    first: Plan, embedding: Resolved, hardware: Hardware, goal: Goal
-) -> tuple[Chosen, Plan]:
-    """With its plan."""
+def _embedding_beside(first: Plan, embedding: Resolved, hardware: Hardware, goal: Goal) -> Chosen:
+    """With its plan. `goal` is the first one's."""
     own_goal = Goal(
         reserve_bytes=goal.reserve_bytes,
         n_threads=goal.n_threads,
         batch_invariant=goal.batch_invariant,
     )
-    left = machine.without(hardware, first)
-    choice = chosen(embedding, left, own_goal, is_planned=True)
+    wished = embedding.wish.goal if embedding.wish else own_goal
+    choice = chosen(embedding, machine.without(hardware, first), wished, is_planned=True)
     assert choice.plan is not None
     _check_kinds(first, choice.plan)
-    return choice, choice.plan
+    return choice
 
 
 def _check_kinds(first: Plan, second: Plan) -> None:
@@ -108,8 +162,9 @@ def _check_kinds(first: Plan, second: Plan) -> None:
         )
 
 
-def _check_names(names: Sequence[str]) -> None:
+def _check_names(models: Sequence[str], beside: Sequence[Chosen]) -> None:
     """Clients ask by name. Raises BadRequest."""
+    names = [*models, *map(_name_of, beside)]
     n_called = Counter(name.casefold() for name in names)
     for name in names:
         if n_called[name.casefold()] > 1:

@@ -2,20 +2,23 @@
 
 Those are the ones that `edgellm list` shows, by the same names; the demo only where there is no
 other. They are planned by arithmetic alone: llama.cpp is not asked of models that perhaps nobody
-will want. What doesn't fit, or can't be read, is told once and left out.
+will want. Those that the settings pin come first, and the others have what these leave. What
+doesn't fit, or can't be read, is told once and left out.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from math import inf
 from pathlib import Path
 
-from edgellm.cli.flags.seeing import Seeing
+from edgellm.cli.flags.tables import table_of
+from edgellm.cli.flags.wishes import Wishes
+from edgellm.cli.preparing import machine
 from edgellm.cli.preparing.choosing import chosen
 from edgellm.cli.preparing.prepare import Prepared, fetched
 from edgellm.cli.preparing.resolve import DEMO, Resolved, demo, found_candidate, on_disk
 from edgellm.cli.preparing.store import store_of
 from edgellm.cli.preparing.vocabularies import remembered
+from edgellm.cli.preparing.wanted import Wanted
 from edgellm.config import Config
 from edgellm.errors import EdgellmError
 from edgellm.models.elsewhere.found import FoundModel
@@ -24,7 +27,7 @@ from edgellm.models.fetching.download import Progress
 from edgellm.models.known import catalog
 from edgellm.models.stored import StoredModel
 from edgellm.probe.hardware import Hardware
-from edgellm.selector.plan import Candidate, Goal
+from edgellm.selector.plan import Candidate
 from edgellm.values import frozen
 
 _MOST_TURNS = 8  # more share what past conversations may take as if they were so many
@@ -42,10 +45,11 @@ class Shelf:
     """`say` is told of each that is left out."""
 
     def __init__(
-        self, config: Config, hardware: Hardware, goal: Goal, say: Callable[[str], None]
+        self, config: Config, hardware: Hardware, flags: Wishes, say: Callable[[str], None]
     ) -> None:
         self._config, self._hardware, self._say = config, hardware, say
-        self._goal = goal
+        self._flags, self._n_turns = flags, 1
+        self._may_pin = True  # before any is loaded
         self._seen: dict[str, Path] = {}  # those that were left out, too
         self._names: frozenset[str] = frozenset()  # of those that were not
 
@@ -56,7 +60,8 @@ class Shelf:
             name for name, path in self._seen.items() if name not in here or here[name].path != path
         )
         new = [one for name, one in here.items() if name not in self._seen or name in gone]
-        self._goal = replace(self._goal, n_turns=min(max(1, len(here)), _MOST_TURNS))
+        self._n_turns = min(max(1, len(here)), _MOST_TURNS)
+        new.sort(key=lambda one: not table_of(self._config, one.name).is_pinned)
         with remembered():
             come = [made for one in new if (made := self._ready(one))]
         names = (self._names - gone - {DEMO}) | {one.name for one in come}
@@ -67,6 +72,7 @@ class Shelf:
         # After all that may raise: what was not told is found again by the next look.
         self._seen = {name: model.path for name, model in here.items()}
         self._names = names or frozenset({DEMO})
+        self._may_pin = False
         return Change(tuple(come), gone)
 
     def _here(self) -> Iterator[StoredModel | FoundModel]:
@@ -82,13 +88,23 @@ class Shelf:
             named = words if words.startswith(model.name) else f"{model.name}: {words}"
             self._say(f"left out: {named}")
             return None
-        return replace(made, aliases=tuple(_in_catalog(model)))
+        return replace(made, aliases=(*made.aliases, *_in_catalog(model)))
 
     def _planned(self, resolved: Resolved) -> Prepared:
-        choice = chosen(Seeing().applied(resolved), self._hardware, self._goal)
+        """By the name that it has here: one of its table's own is another of its names."""
+        one = Wanted.of(resolved.name, self._config, self._flags)
+        wish, named = replace(one.wish, name=None), filter(None, (one.wish.name,))
+        goal = replace(wish.goal, n_turns=self._n_turns)
+        choice = chosen(replace(one.dressed(resolved), wish=wish), self._hardware, goal)
         made = fetched(choice, self._hardware, fetching=_lies_here, asks_oracle=False)
-        idles_s = self._config.sleep_idle_seconds
-        return replace(made, sleeps=True, keep_s=inf if idles_s is None else idles_s, may_go=True)
+        made = replace(made, aliases=(*named, *made.aliases))
+        if not made.is_pinned:
+            return replace(made, sleeps=True, may_go=True)
+        if not self._may_pin:
+            self._say(f"{made.name} takes turns until the server starts anew: it is pinned then")
+            return replace(made, sleeps=True, may_go=True)
+        self._hardware = machine.without(self._hardware, made.plan)
+        return made
 
 
 def _resolved(model: StoredModel | FoundModel) -> Resolved:

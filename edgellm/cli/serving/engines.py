@@ -85,8 +85,8 @@ class Fleet:
 
         When the new one can't be loaded, nothing has changed. Raises as `load` does.
         """
-        before = self._prepared[old.engine]
-        prepared = replace(prepared, sleeps=before.sleeps, keep_s=before.keep_s)
+        sleeps = self._prepared[old.engine].sleeps and not prepared.is_pinned
+        prepared = replace(prepared, sleeps=sleeps or prepared.sleeps)
         made = self._served(prepared, prepared.plan)
         try:
             new = await self._start(prepared, made, listed=False)
@@ -106,9 +106,9 @@ class Fleet:
         before, is_asleep = self._prepared[old.engine], old.engine.state == "sleeping"
         if before.on is None:
             raise DoesNotFit(f"{old.name} can't be planned again")
-        prepared = await asyncio.to_thread(before.on, hardware)
+        now = await asyncio.to_thread(before.on, hardware)
         adapters = tuple(old.engine.adapters)
-        prepared = replace(prepared, adapters=adapters, sleeps=before.sleeps, keep_s=before.keep_s)
+        prepared = replace(before, plan=now.plan, replan=now.replan, adapters=adapters)
         new = self._served(prepared, prepared.plan)
         new.engine.log.extend(old.engine.log)  # it tells why it was moved
         self.models.swap(old, new)
@@ -182,6 +182,7 @@ class Fleet:
             demo=prepared.is_demo,
             may_go=prepared.may_go,
             spec=prepared.spec,
+            defaults=prepared.defaults,
         )
 
     async def _retire(self, old: Served) -> None:

@@ -7,25 +7,24 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from edgellm.cli.flags.addresses import named_url
-from edgellm.cli.flags.seeing import Seeing
+from edgellm.cli.flags.wishes import Wishes
 from edgellm.cli.output import say
 from edgellm.cli.serving.find import having, host_flag, look
 from edgellm.config import Config
 from edgellm.errors import BadRequest
-from edgellm.selector.plan import Goal
 from edgellm.tui.terminal import can_draw
 
 if TYPE_CHECKING:
     from edgellm.cli.preparing.prepare import Prepared
     from edgellm.probe.hardware import Hardware
 
-_BY_ITSELF = Seeing()
 _SOCKET = "private.sock"
 _FIGURES = re.compile(r"\d+(?:\.\d+)?")
 _MOST_PATH_BYTES = (
@@ -37,16 +36,15 @@ _MOST_PATH_BYTES = (
 def server_with(
     model: str,
     config: Config,
-    goal: Goal,
+    wishes: Wishes,
     *,
     flags: Sequence[str] = (),
-    seeing: Seeing = _BY_ITSELF,
     host: str | None = None,
 ) -> Iterator[tuple[str, str]]:
     """Where to ask for the model, and how it is called there.
 
     The server that is named (`host` is --host), whatever it has; else one that runs here and has
-    the model; else a private one. `flags` are those that set the goal: a server that runs heeds
+    the model; else a private one. `flags` are those that say the wishes: a server that runs heeds
     none of them. Raises NotServing when the named one isn't there, and what loading raises.
     """
     named, here = named_url(host), look(host)
@@ -60,7 +58,7 @@ def server_with(
     else:
         for server in here.silent:
             say(f"passed over: {server}")
-        with private_server(model, config, goal, seeing) as (url, name):
+        with private_server(model, config, wishes) as (url, name):
             yield (url, name)
 
 
@@ -76,31 +74,40 @@ def ignored(flags: Sequence[str], model: str, url: str) -> str:
 
 @contextmanager
 def private_server(
-    model: str, config: Config, goal: Goal, seeing: Seeing = _BY_ITSELF
+    model: str, config: Config, wishes: Wishes, *, api_key: str | None = None
 ) -> Iterator[tuple[str, str]]:
-    """On a unix socket in a folder that is ours alone, and gone with us.
+    """On a unix socket in a folder that is ours alone, and gone with us; with `api_key` on TCP, for
+    programs that know nothing else: who else is on this machine reaches that, and has no key.
 
     What the server has to tell while it is used is told at the end: an answer is being written.
     """
     # Half a second of imports, that who asks a server which runs need not wait for.
-    from edgellm.cli.flags.drafting import with_draft
     from edgellm.cli.preparing import machine
-    from edgellm.cli.preparing.resolve import resolve
     from edgellm.cli.preparing.several import prepare_all
+    from edgellm.cli.preparing.wanted import wanted
 
     with _own_folder() as folder:
-        resolved = with_draft(seeing.applied(resolve(model, config)), config)
+        resolved = wanted(model, config, wishes, n_parallel=1)
         hardware = machine.look()
-        (prepared,) = prepare_all([resolved], hardware, goal)
+        (prepared,) = prepare_all([resolved], hardware)
+        prepared = replace(prepared, sleeps=False)  # it ends with its command
         if prepared.plan.embedding:
             raise BadRequest(
                 f"{prepared.name} is an embedding model and writes no text",
                 hint=f"edgellm serve {model}, then POST /v1/embeddings",
             )
-        socket = str(folder / _SOCKET)
-        own = msgspec.structs.replace(config, unix_socket=socket, api_keys=(), keys={})
+        own = msgspec.structs.replace(config, **_door(folder, api_key))
         with _server(own, hardware, prepared) as url:
             yield (url, prepared.name)
+
+
+def _door(folder: Path, api_key: str | None) -> dict[str, Any]:
+    """Settings by which nobody comes in but us."""
+    door: dict[str, Any] = {"api_keys": (), "keys": {}, "key_weights": {}}
+    if api_key is None:
+        return door | {"unix_socket": str(folder / _SOCKET)}
+    on_tcp = {"unix_socket": None, "host": "127.0.0.1", "port": 0}
+    return door | on_tcp | {"ssl_cert_file": None, "ssl_key_file": None, "api_keys": (api_key,)}
 
 
 @contextmanager

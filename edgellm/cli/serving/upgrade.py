@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
-from edgellm.cli.flags.seeing import Seeing
+from edgellm.cli.flags.wishes import Wishes
 from edgellm.cli.preparing.best import Choice
 from edgellm.cli.preparing.prepare import Prepared, prepare
 from edgellm.cli.preparing.resolve import resolve
+from edgellm.cli.preparing.wanted import Wanted
 from edgellm.cli.progress import ProgressLine, goes_on
 from edgellm.cli.serving.engines import Fleet, describe
 from edgellm.config import Config
@@ -31,18 +32,20 @@ _T = TypeVar("_T")
 _log = logging.getLogger("edgellm.cli")
 
 
-def fetch(config: Config, hardware: Hardware, wished: Choice, progress: Progress) -> Prepared:
+def fetch(
+    flags: Wishes, config: Config, hardware: Hardware, wished: Choice, progress: Progress
+) -> Prepared:
     """The quantization that was offered; where the repository has it no more, the next best."""
     try:
         resolved = resolve(f"{wished.name}-{wished.plan.quant}", config)
     except ModelNotFound:
         resolved = resolve(wished.name, config)
-    sees = Seeing().applied(resolved)
+    one = Wanted.of(wished.name, config, flags)
     return prepare(
-        sees,
+        one.dressed(resolved),
         hardware,
         wished.goal,
-        name=wished.name,
+        name=one.wish.name or wished.name,
         fetching=lambda found, wanted: found.fetch(wanted, progress),
     )
 
@@ -53,7 +56,7 @@ def upgrade(
     wished: Choice | None,
     say: Callable[[str], None],
     shown_as: str | None,
-    fetch: Fetch = fetch,
+    fetch: Fetch,
     say_last: Callable[[str], None] | None = None,
 ) -> Errand:
     """`shown_as`: the name on a progress line; None draws no line, the screen shows it instead.

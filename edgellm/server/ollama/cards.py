@@ -13,8 +13,10 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from edgellm.chat.defaults import Defaults
 from edgellm.errors import ModelNotFound
 from edgellm.models.spec import ModelSpec
+from edgellm.server.ollama.options import Options
 from edgellm.server.ollama.wire import encode, stamp
 from edgellm.server.served import Served
 from edgellm.units import format_params
@@ -58,6 +60,7 @@ class Shown(msgspec.Struct, kw_only=True):
     modelfile: str
     parameters: str
     template: str
+    system: str | UnsetType = UNSET
     license: str | UnsetType = UNSET
     details: Details
     model_info: dict[str, Any]
@@ -97,17 +100,21 @@ def loaded(served: Served, now_ns: int) -> Card:
 
 def shown(served: Served, asked_for: str) -> Shown:
     """Its parameters are those that clients look for: how long a conversation may be, and where an
-    answer ends. VS Code calls a model by its `general.basename`: as in Ollama, that is the name by
-    which it was asked for."""
+    answer ends; and what it samples by where a request says nothing. VS Code calls a model by its
+    `general.basename`: as in Ollama, that is the name by which it was asked for."""
     parameters = [f"{'num_ctx':<30} {served.engine.plan.n_ctx_seq}"]
     parameters += [f"{'stop':<30} {encode(word).decode()}" for word in served.template.stop]
+    parameters += [f"{name:<30} {value}" for name, value in told_defaults(served.defaults)]
     lines = [
         f"FROM {served.file_name}",
         *(f"PARAMETER {' '.join(line.split(None, 1))}" for line in parameters),
     ]
+    if served.defaults.system is not None:
+        lines.append(f'SYSTEM """{served.defaults.system}"""')
     return Shown(
         modelfile="\n".join(lines) + "\n",
         parameters="\n".join(parameters),
+        system=served.defaults.system or UNSET,
         template=served.template.source,
         license=(served.spec.license if served.spec else None) or UNSET,
         details=_details(served),
@@ -118,6 +125,12 @@ def shown(served: Served, asked_for: str) -> Shown:
         capabilities=capabilities(served),
         modified_at=_modified_at(served),
     )
+
+
+def told_defaults(defaults: Defaults) -> Iterator[tuple[str, str]]:
+    """Of the sampling, those numbers that Ollama has a name for: it is the same."""
+    known = set(Options.__struct_fields__)
+    return ((k, f"{v:g}") for k, v in defaults.sampling.items() if k in known)
 
 
 def capabilities(served: Served) -> tuple[str, ...]:

@@ -12,7 +12,6 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Raw
 
-from edgellm.chat.messages import SamplingParams
 from edgellm.errors import BadRequest
 from edgellm.server.body import INT32_MAX, decode, json_value, small_text
 from edgellm.server.openai.samplers import Back, Count, Penalty, Ratio, seed_of
@@ -40,12 +39,13 @@ class Options(msgspec.Struct, kw_only=True, frozen=True):
     num_ctx: Back | None = None
     draft_num_predict: Count | None = None
 
-    def sampling_params(self) -> SamplingParams:
+    def samplers_said(self) -> dict[str, Any]:
+        """Fields of SamplingParams."""
         given = {name: getattr(self, name) for name in _SAMPLING}
         given["seed"] = seed_of(self.seed)
         if self.top_k is not None:
             given["top_k"] = max(self.top_k, 0)
-        return SamplingParams(**{name: v for name, v in given.items() if v is not None})
+        return {name: value for name, value in given.items() if value is not None}
 
     def max_tokens(self) -> int | None:
         """Below 1 there is no bound, 0 included: Ollama leaves it out where it asks llama-server

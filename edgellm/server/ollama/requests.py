@@ -20,6 +20,7 @@ from edgellm.chat.messages import (
     JSONSchema,
     Message,
     Role,
+    SamplingParams,
 )
 from edgellm.chat.pictures import Pictures
 from edgellm.errors import BadRequest
@@ -104,10 +105,11 @@ class _Body(msgspec.Struct, kw_only=True):
 
     def params(self, wish: Wish, pictures: Pictures | None) -> GenerateParams:
         """Raises BadRequest."""
-        options = wish.options
+        options, said = wish.options, wish.options.samplers_said()
         logprobs = n_rivals(self.logprobs, self.top_logprobs)
         return GenerateParams(
-            sampling=options.sampling_params(),
+            sampling=SamplingParams(**said),
+            said=tuple(said),
             max_tokens=options.max_tokens(),
             stop=stop_strings(options.stop),
             structure=_structure(self.format),

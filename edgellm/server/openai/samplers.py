@@ -78,8 +78,8 @@ class Samplers(Structured, kw_only=True):
     seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
     ignore_eos: bool | None = None
 
-    def sampling_params(self) -> SamplingParams:
-        """Raises BadRequest that names the field."""
+    def samplers_said(self) -> dict[str, Any]:
+        """Fields of SamplingParams. Raises BadRequest that names the field."""
         fields: dict[str, Any] = {name: getattr(self, name) for name in _FIELDS}
         fields["seed"] = seed_of(self.seed)
         if self.top_k is not None:
@@ -92,7 +92,7 @@ class Samplers(Structured, kw_only=True):
             fields["dry_sequence_breakers"] = tuple(self.dry_sequence_breakers)
         if self.logit_bias is not None:
             fields["logit_bias"] = _biases(self.logit_bias)
-        return SamplingParams(**{name: v for name, v in fields.items() if v is not None})
+        return {name: value for name, value in fields.items() if value is not None}
 
     def _repetition(self) -> dict[str, Any]:
         """vLLM's penalty is llama.cpp's, but looks back on all that was written, and the prompt.

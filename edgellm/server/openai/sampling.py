@@ -13,7 +13,7 @@ from typing import Annotated, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from edgellm.chat.messages import Claim, GenerateParams
+from edgellm.chat.messages import Claim, GenerateParams, SamplingParams
 from edgellm.errors import BadRequest
 from edgellm.runner.adapters import MAX_ADAPTERS, MAX_SCALE
 from edgellm.server.body import INT32_MAX
@@ -70,8 +70,10 @@ class Sampling(Samplers, kw_only=True):
     def params(self, logprobs: int | None, max_completion_tokens: int | None) -> GenerateParams:
         """Raises BadRequest."""
         self.check_served()
+        said = self.samplers_said()
         return GenerateParams(
-            sampling=self.sampling_params(),
+            sampling=SamplingParams(**said),
+            said=tuple(said),
             max_tokens=_bound(
                 max_completion_tokens=max_completion_tokens,
                 max_tokens=self.max_tokens,

@@ -23,7 +23,7 @@ from edgellm.server.openai.requests import MAX_ANSWERS, MAX_IDS
 from edgellm.server.openai.samplers import Count, Token
 from edgellm.server.openai.sampling import Sampling
 from edgellm.server.openai.unserved import NULL, check_says_nothing
-from edgellm.server.routes.lora import with_adapters
+from edgellm.server.routes.lora import as_served
 from edgellm.server.routes.native_completion import NativeCompletion, Shown, settings_of
 from edgellm.server.routes.text import answer_to, frames
 from edgellm.server.served import Served
@@ -93,7 +93,7 @@ def native_answer(
     text_field: str,
 ) -> ASGIApp:
     """Raises BadRequest."""
-    params = with_adapters(params, served, body.lora_scales(), body.model or "")
+    params = as_served(params, served, body.lora_scales(), body.model or "")
     streams, n_ctx = body.stream or False, served.engine.plan.n_ctx_seq
     shown = Shown(
         served.name,

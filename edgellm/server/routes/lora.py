@@ -57,10 +57,12 @@ _load_decoder = msgspec.json.Decoder(LoadBody)
 _unload_decoder = msgspec.json.Decoder(UnloadBody)
 
 
-def with_adapters(
+def as_served(
     params: GenerateParams, served: Served, asked: Mapping[int, float] | None, model: str
 ) -> GenerateParams:
-    """Those that the request is to be computed with. Raises BadRequest."""
+    """With the model's own defaults where the request says nothing, and with the adapters that it
+    is to be computed with. Raises BadRequest."""
+    params = served.defaults.sampled(params)
     wanted = served.engine.adapters.wanted(asked, model)
     return replace(params, adapters=wanted) if wanted else params
 

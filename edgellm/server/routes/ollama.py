@@ -20,7 +20,7 @@ from edgellm.server.ollama.requests import Wish, read_chat, read_prompt
 from edgellm.server.ollama.thinking import check_thinks
 from edgellm.server.ollama.wire import Head
 from edgellm.server.openai.filling import filled
-from edgellm.server.routes.lora import with_adapters
+from edgellm.server.routes.lora import as_served
 from edgellm.server.routes.ollama_models import any_model, generative, until_ready
 from edgellm.server.routes.text import (
     answer_to,
@@ -88,7 +88,7 @@ async def _only_there(request: Request, wish: Wish, begun_ns: int, *, is_chat: b
 async def _bare(request: Request, served: Served, asked: CompletionRequest) -> Answers:
     if asked.params.pictures:
         served.check_sees()
-    params = with_adapters(asked.params, served, None, asked.model)
+    params = as_served(asked.params, served, None, asked.model)
     wanted = Asked(await filled(served, asked), params, _TEXT, asked.structure_field)
     return answer_to(request, served, wanted)
 
@@ -97,7 +97,7 @@ async def _going_on(
     request: Request, served: Served, wish: Wish, asked: ChatRequest, lines: Lines
 ) -> Frames:
     """A prompt as a chat of one turn, behind what the client brings of those before."""
-    ours = await turned(served, asked, _TEXT)
+    ours = await turned(served, asked, _TEXT, goes_on=bool(wish.context))
     tokens = None
     if wish.context:
         tokens = (*wish.context, *(await served.engine.tokenize(ours.prompt, False)).tokens)

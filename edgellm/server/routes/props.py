@@ -70,7 +70,7 @@ async def show_props(request: Request) -> Response:
     served = _served(request)
     plan, template = served.engine.plan, served.template
     n_ctx = plan.n_ctx_seq
-    params = settings_of(GenerateParams(), n_ctx, streams=False)
+    params = settings_of(served.defaults.sampled(GenerateParams()), n_ctx, streams=False)
     return json_response(
         Props(
             DefaultSettings(params, n_ctx),

@@ -24,7 +24,7 @@ from edgellm.server.openai.completions import CompletionFold, CompletionStream
 from edgellm.server.openai.filling import filled
 from edgellm.server.openai.requests import chat_request, completion_request
 from edgellm.server.openai.wire import Dialect, Head
-from edgellm.server.routes.lora import with_adapters
+from edgellm.server.routes.lora import as_served
 from edgellm.server.routes.reach import reach_of
 from edgellm.server.served import Served
 from edgellm.server.sse import Frames, StreamedAnswer, WholeAnswer
@@ -57,8 +57,12 @@ async def chat_answers(
     return turn_answers(request, served, asked, ours, text_field=text_field)
 
 
-async def turned(served: Served, asked: ChatRequest, text_field: str = "messages") -> Turn:
-    """Raises BadRequest."""
+async def turned(
+    served: Served, asked: ChatRequest, text_field: str = "messages", *, goes_on: bool = False
+) -> Turn:
+    """`goes_on`: behind other turns, as tokens. Raises BadRequest."""
+    if not goes_on:
+        asked = replace(asked, messages=served.defaults.introduced(asked.messages))
     with text_is_called(text_field):
         if asked.params.pictures:
             served.check_sees()
@@ -108,7 +112,7 @@ def turn_written(
     text_field: str,
 ) -> Answers:
     """The same as the model writes it: thoughts and calls are text, with all their marks."""
-    params = with_adapters(ours.params, served, asked.lora, asked.model)
+    params = as_served(ours.params, served, asked.lora, asked.model)
     prompt = ours.prompt if tokens is None else tokens
     wanted = Asked((prompt,), params, text_field, ours.structure_field)
     return answer_to(request, served, wanted)
@@ -117,7 +121,7 @@ def turn_written(
 async def completions(request: Request) -> ASGIApp:
     asked = completion_request(await body_of(request))
     served = models_of(request).generative(asked.model)
-    params = with_adapters(asked.params, served, asked.lora, asked.model)
+    params = as_served(asked.params, served, asked.lora, asked.model)
     wanted = Asked(await filled(served, asked), params, "prompt", asked.structure_field)
     answers = answer_to(request, served, wanted)
     head, n, echoes = new_head("cmpl-", served, asked.model), asked.params.n, _echoes(asked)

@@ -93,7 +93,7 @@ def test_the_reserve_of_the_configuration_holds_unless_a_flag_says_another():
         ({"itl": 0}, "--itl is 0; it must be 1 or more"),
         ({"ts": [1]}, "-ts is [1]; it must be a word"),
         ({"ctk": 8}, "-ctk is 8; it must be a word"),
-        ({"use": None}, "--use is None; it must be a word"),
+        ({"use": 3}, "--use is 3; it must be a word"),
         ({"reserve": 2**31}, "--reserve is 2147483648; it must be a word or a size"),
         ({"max_watts": "x"}, "--max-watts is 'x'; it must be a number"),
         ({"allow_disk": 1}, "--allow-disk is 1; it must be True or False"),

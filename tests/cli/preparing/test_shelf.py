@@ -6,12 +6,12 @@ import pytest
 from selector_machines import machine
 
 from edgellm import resources
+from edgellm.cli.flags.wishes import Wishes
 from edgellm.cli.preparing import shelf as shelf_module
 from edgellm.cli.preparing.shelf import Shelf
 from edgellm.config import Config
 from edgellm.errors import DoesNotFit
 from edgellm.selector.memory.budget import pool_budgets
-from edgellm.selector.plan import Goal
 
 RAM = machine(ram=16)
 
@@ -20,7 +20,7 @@ class Disk:
     def __init__(self, folder, hardware=RAM):
         self.root, self.said = folder / "hub", []
         config = Config(cache_dir=str(self.root))
-        self.shelf = Shelf(config, hardware, Goal(), self.said.append)
+        self.shelf = Shelf(config, hardware, Wishes(), self.said.append)
 
     def put(self, repo, file, data=None, commit="a" * 40):
         folder = self.root / f"models--{repo.replace('/', '--')}"

@@ -1,0 +1,94 @@
+"""A model by the name that was typed, and all that is said of it.
+
+its flags  >  its table in the settings  >  the settings of all  >  what the plan finds best
+"""
+
+from dataclasses import replace
+from typing import Any, Self
+
+import msgspec
+
+from edgellm.cli.flags.drafting import with_draft
+from edgellm.cli.flags.tables import Table, pin_keys, table_of
+from edgellm.cli.flags.wishes import Wishes
+from edgellm.cli.preparing.resolve import Resolved, resolve
+from edgellm.cli.preparing.wish import Wish
+from edgellm.config import Config
+from edgellm.errors import BadRequest
+from edgellm.values import frozen
+
+
+@frozen
+class Wanted:
+    name: str
+    wishes: Wishes
+    wish: Wish
+    config: Config  # with the draft model that is this one's
+
+    @classmethod
+    def of(cls, name: str, config: Config, flags: Wishes, *, n_parallel: int | None = None) -> Self:
+        """`n_parallel`: conversations at the same time, where nobody says it. Raises ConfigError
+        for a table that can't be, BadRequest for flags that don't go with it."""
+        table = table_of(config, name)
+        wishes = flags.over(table.wishes)
+        named = wishes.drafting.named(wishes.pins)
+        own = config if named is None else msgspec.structs.replace(config, draft=named)
+        return cls(name, wishes, _wish(config, table, wishes, n_parallel), own)
+
+    def resolved(self, *, plan_only: bool = False) -> Resolved:
+        """Raises as `resolve`."""
+        return self.drafted(resolve(self.name, self.config, plan_only=plan_only), plan_only)
+
+    def drafted(self, resolved: Resolved, plan_only: bool = False) -> Resolved:
+        """Beside its draft model. Raises as `resolve`, of that."""
+        return with_draft(resolved, self.config, plan_only=plan_only)
+
+    def dressed(self, resolved: Resolved) -> Resolved:
+        """With its projector and its adapters. Raises as the flags do that name them."""
+        found = self.wishes.adapting.applied(self.wishes.seeing.applied(resolved))
+        return replace(found, wish=self.wish)
+
+
+def wanted(name: str, config: Config, flags: Wishes, *, n_parallel: int | None = None) -> Resolved:
+    """Raises as Wanted does."""
+    one = Wanted.of(name, config, flags, n_parallel=n_parallel)
+    return one.dressed(one.resolved())
+
+
+def _wish(config: Config, table: Table, wishes: Wishes, n_parallel: int | None) -> Wish:
+    pins = replace(wishes.pins, parallel=wishes.pins.parallel or n_parallel)
+    try:
+        goal = pins.goal(config.reserve)
+    except BadRequest as error:
+        if table.title:
+            error.hint = "; ".join(filter(None, (error.hint, f"{table.where} is heeded, too")))
+        raise
+    idle_s = wishes.sleep_idle_seconds
+    return Wish(
+        goal,
+        config.sleep_idle_seconds if idle_s is None else idle_s,
+        table.is_pinned,
+        table.name,
+        table.aliases,
+        table.defaults,
+        _sentence(table, wishes),
+    )
+
+
+def _sentence(table: Table, wishes: Wishes) -> str:
+    """'[models."qwen3:8b"] of config.toml: ctx 16384, use agent, sampling': but what a flag has
+    said instead."""
+    fields = pin_keys()
+    said = ", ".join(
+        _item(key, value)
+        for key, value in table.said.items()
+        if key not in fields or getattr(wishes.pins, fields[key]) == value
+    )
+    return f"{table.title} of {table.file.rpartition('/')[2]}: {said}" if said else ""
+
+
+def _item(key: str, value: Any) -> str:
+    if isinstance(value, dict) or key == "system":
+        return key
+    shown = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return f"{key} {shown.lower() if isinstance(value, bool) else shown}"
