@@ -137,8 +137,8 @@ def _refusal(key: str | None, signers: Path, said: str) -> BadBundle:
             hint="the bundle was altered after it was signed, or this was signed as something else",
         )
     return BadBundle(
-        f"the bundle is signed with the key {key}, and by {signers} that is nobody who may: {said}",
-        hint="a line there, NAME and the key as its .pub file has it, lets its owner sign",
+        f"the bundle is signed with the key {key}, and {signers} lets nobody sign with it: {said}",
+        hint="a line there, NAME and the key as its .pub file has it, lets its owner",
     )
 
 

@@ -165,14 +165,14 @@ def test_a_signature_for_something_else_is_none(
 
 
 REFUSED: dict[str, tuple[Callable[[str, str], str], str]] = {
-    "nobody knows the key": (lambda mine, his: f"alice {his}", "nobody who may"),
+    "nobody knows the key": (lambda mine, his: f"alice {his}", "lets nobody sign"),
     "it has run out": (lambda mine, his: f'alice valid-before="20200101" {mine}', "expired"),
     "it is not valid yet": (lambda mine, his: f'alice valid-after="20990101" {mine}', "not yet"),
     "it is for commits": (lambda mine, his: f'alice namespaces="git" {mine}', "not permitted"),
-    "it is an authority's": (lambda mine, his: f"alice cert-authority {mine}", "nobody who may"),
-    "there is nobody": (lambda mine, his: "# nobody", "nobody who may"),
-    "the name is forgotten": (lambda mine, his: mine, "nobody who may"),
-    "it is no file of signers": (lambda mine, his: "\0\x01\x02" * 1000, "nobody who may"),
+    "it is an authority's": (lambda mine, his: f"alice cert-authority {mine}", "lets nobody sign"),
+    "there is nobody": (lambda mine, his: "# nobody", "lets nobody sign"),
+    "the name is forgotten": (lambda mine, his: mine, "lets nobody sign"),
+    "it is no file of signers": (lambda mine, his: "\0\x01\x02" * 1000, "lets nobody sign"),
 }
 
 
@@ -385,7 +385,7 @@ def test_an_authority_vouches_for_the_keys_that_it_has_signed(
     told = signer(tmp_path / "out", listed(tmp_path / "s", f"alice cert-authority {public(other)}"))
     assert told
     assert told.principal == "alice"
-    with pytest.raises(BadBundle, match="nobody who may"):
+    with pytest.raises(BadBundle, match="lets nobody sign"):
         signer(tmp_path / "out", listed(tmp_path / "s", f"bob cert-authority {public(other)}"))
 
 
