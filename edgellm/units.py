@@ -37,10 +37,15 @@ def binary_step(n: int) -> tuple[int, str]:
 
 def format_params(n: int) -> str:
     """7615616512 -> "7.6 B", 260032 -> "260 K": as the names of models count parameters."""
-    for size, name in ((10**9, "B"), (10**6, "M"), (10**3, "K")):
+    return short_count(n, (" B", " M", " K"))
+
+
+def short_count(n: int, names: tuple[str, str, str] = ("G", "M", "k")) -> str:
+    """12034 -> "12.0k", never over five characters. `names` are those of 10⁹, 10⁶ and 10³."""
+    for size, name in zip((10**9, 10**6, 10**3), names, strict=True):
         if n >= 0.9995 * size:  # less is at most 999 of the unit below
             scaled = n / size
-            return f"{scaled:.0f} {name}" if scaled >= 99.95 else f"{scaled:.1f} {name}"
+            return f"{scaled:.0f}{name}" if scaled >= 99.95 else f"{scaled:.1f}{name}"
     return str(n)
 
 
@@ -68,12 +73,12 @@ def parse_seconds(text: str) -> float:
 
 
 def format_rate(per_s: float | None, unit: str = "tok/s") -> str:
-    """34.51 -> "34.5 tok/s"; a number over 100 needs no decimals, one below 0.1 has two."""
+    """34.51 -> "34.5 tok/s"; a number over 100 needs no decimals, one below 0.1 has two. Without a
+    unit it is the number alone."""
     if per_s is None:
         return DASH
-    if 0.005 <= per_s < 0.095:
-        return f"{per_s:.2f} {unit}"
-    return f"{per_s:.0f} {unit}" if per_s >= 99.95 else f"{per_s:.1f} {unit}"
+    digits = 2 if 0.005 <= per_s < 0.095 else 0 if per_s >= 99.95 else 1
+    return f"{per_s:.{digits}f} {unit}".rstrip()
 
 
 def format_seconds(seconds: float | None) -> str:

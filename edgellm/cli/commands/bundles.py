@@ -279,9 +279,7 @@ def _table(listed: "Sequence[Coming]", ahead: "Sequence[Outlook]") -> str:
             one.model.name,
             format_bytes(one.model.size_bytes),
             _here(one),
-            "does not fit"
-            if outlook.fits is False
-            else format_rate(outlook.decode_tok_s, "").strip(),
+            "does not fit" if outlook.fits is False else format_rate(outlook.decode_tok_s, ""),
             plain(one.model.license or DASH),
         )
         for one, outlook in zip(listed, ahead, strict=True)

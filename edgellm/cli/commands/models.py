@@ -304,7 +304,7 @@ def _quant_table(rows: "Sequence[QuantRow]") -> str:
             format_bytes(row.size_bytes),
             f"{row.bits_per_weight:.1f}" if row.bits_per_weight else DASH,
             "yes" if row.is_here else "",
-            format_rate(row.decode_tok_s, "").strip() if row.fits else "does not fit",
+            format_rate(row.decode_tok_s, "") if row.fits else "does not fit",
         )
         for row in rows
     ]

@@ -175,8 +175,8 @@ def pace(model: "ModelStatus") -> str:
     if model.embedding:
         return DASH
     expected = plan and plan.decode_tok_s_p50
-    now = format_rate(model.decode_tok_s if model.n_running else None, "").strip()
-    return f"{now} ({format_rate(expected, '').strip()})" if expected else now
+    now = format_rate(model.decode_tok_s if model.n_running else None, "")
+    return f"{now} ({format_rate(expected, '')})" if expected else now
 
 
 def _kind(model: "ModelStatus") -> str:

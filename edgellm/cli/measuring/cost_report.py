@@ -75,7 +75,7 @@ def _cloud_table(made: Costs) -> str:
         (
             row.name,
             _money(row.per_hour),
-            format_rate(row.tok_s, "").strip(),
+            format_rate(row.tok_s, ""),
             _money(row.per_million),
             "never" if row.break_even_h is None else f"{row.break_even_h:,.0f} h",
             _money(row.per_request),

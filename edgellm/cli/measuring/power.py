@@ -226,7 +226,7 @@ def _advice(points: Sequence[Point], cards: Cards) -> str:
 def _cells(point: Point) -> tuple[str, str, str]:
     power = DASH if point.power_w is None else f"{point.power_w:.0f} W"
     each = DASH if point.j_per_token is None else f"{point.j_per_token:.3g}"
-    return format_rate(point.tok_s, "").strip(), power, each
+    return format_rate(point.tok_s, ""), power, each
 
 
 def _figures(point: Point) -> str:

@@ -52,10 +52,10 @@ def report_soak(soaked: Soaked) -> str:
     rows = [
         (
             "cold",
-            format_rate(soaked.cold_tok_s, "").strip(),
+            format_rate(soaked.cold_tok_s, ""),
             _degrees(soaked.moments[0].temperature_c),
         ),
-        ("warm", format_rate(soaked.warm_tok_s, "").strip(), _degrees(last.temperature_c)),
+        ("warm", format_rate(soaked.warm_tok_s, ""), _degrees(last.temperature_c)),
     ]
     lost = 1 - soaked.warm_ratio
     verdict = f"warm is {lost:.0%} slower than cold" if lost >= 0.005 else "warm is as fast as cold"
@@ -106,14 +106,14 @@ def _marks(values: Sequence[float]) -> list[float]:
 def _cells(row: Row) -> tuple[str, ...]:
     rates = (row.median_tok_s, min(row.tok_s), max(row.tok_s))
     after = DASH if row.test == "prefill" else str(row.n_prompt)
-    shown = (format_rate(rate, "").strip() for rate in rates)
+    shown = (format_rate(rate, "") for rate in rates)
     return (row.test, str(row.n_tokens), after, *shown, str(len(row.tok_s)))
 
 
 def _expectation(expected: Expected, median_tok_s: float) -> str:
     if expected.p10 is None or expected.p90 is None:
         return "the plan made no prediction"
-    low, high = format_rate(expected.p10, "").strip(), format_rate(expected.p90, "").strip()
+    low, high = format_rate(expected.p10, ""), format_rate(expected.p90, "")
     words = f"the plan expected {low} – {high} tok/s of one stream: "
     if median_tok_s < expected.p10:
         return words + f"this is {1 - median_tok_s / expected.p10:.0%} below; `edgellm doctor`?"

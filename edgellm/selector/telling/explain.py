@@ -177,15 +177,11 @@ def _is_chosen(row: Alternative, plan: Plan) -> bool:
 
 
 def _three(range_: Range) -> str:
-    return " ".join(f"{_number(n):>8}" for n in (range_.p10, range_.p50, range_.p90))
+    return " ".join(f"{format_rate(n, ''):>8}" for n in (range_.p10, range_.p50, range_.p90))
 
 
 def _rate(range_: Range | None) -> str:
-    return _number(range_.p50) if range_ else DASH
-
-
-def _number(per_s: float) -> str:
-    return format_rate(per_s, "").strip()
+    return format_rate(range_.p50, "") if range_ else DASH
 
 
 def _name(hardware: Hardware, device_id: str, columns: int) -> str:

@@ -1,5 +1,6 @@
 """Numbers as the screen shows them: short, with their unit, a dash where nobody knows."""
 
+from edgellm import units
 from edgellm.units import DASH, GIB, binary_step
 
 
@@ -9,14 +10,7 @@ def count(n: int | None) -> str:
 
 
 def short_count(n: int | None) -> str:
-    """12034 -> "12.0k", never over five characters."""
-    if n is None:
-        return DASH
-    for size, name in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
-        if n >= 0.9995 * size:  # less is at most 999 of the unit below
-            scaled = n / size
-            return f"{scaled:.0f}{name}" if scaled >= 99.95 else f"{scaled:.1f}{name}"
-    return str(n)
+    return DASH if n is None else units.short_count(n)
 
 
 def rate(per_s: float | None) -> str:
