@@ -79,13 +79,18 @@ class ChatTemplate:
     def format(self) -> Format:
         """How the model writes tool calls. Ours, if its template doesn't show it the tools."""
         found = format_of(self._for_tools.source)
-        ours = found.shows_tools and not found.preface and not self._for_tools.trials.shows_tools
+        ours = found.shows_tools and not found.preface and not self.shows_tools
         return generic.FORMAT if ours else found
 
     @property
     def switches_thoughts(self) -> bool:
         """Whether a request can say if the model thinks."""
         return self._plain.trials.switches_thoughts
+
+    @property
+    def shows_tools(self) -> bool:
+        """Whether it was written for tools; else they are told in words of ours (`format`)."""
+        return self._for_tools.trials.shows_tools
 
     def render(
         self,

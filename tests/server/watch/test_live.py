@@ -66,6 +66,13 @@ def test_whether_thoughts_can_be_switched_is_told_of_each_model():
     assert [model.switches_thoughts for model in shown.models] == [True, False]
 
 
+def test_whether_a_template_was_written_for_tools_is_told_of_each_model():
+    hermes = ChatTemplate("{% for tool in tools or [] %}{{ tool | tojson }}{% endfor %}")
+    models = [served("hermes", template=hermes), served("other")]
+    shown = Live(Models(models), Watched(hardware())).status()
+    assert [model.shows_tools for model in shown.models] == [True, False]
+
+
 def test_before_the_first_gauge_nothing_is_claimed(live):
     shown = model(live)
     assert shown.n_cells is None
