@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field, fields, replace
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -170,6 +171,7 @@ def _read(none: Table, given: Mapping[str, Any]) -> Table:
     )
 
 
+@cache
 def pin_keys() -> dict[str, str]:
     """ "cache_type_k": "ctk"."""
     names = (one.name for one in fields(Pins) if one.name not in _GENERAL)

@@ -17,9 +17,9 @@ RAM = machine(ram=16)
 
 
 class Disk:
-    def __init__(self, folder, hardware=RAM):
+    def __init__(self, folder, hardware=RAM, models=None):
         self.root, self.said = folder / "hub", []
-        config = Config(cache_dir=str(self.root))
+        config = Config(cache_dir=str(self.root), models=models or {})
         self.shelf = Shelf(config, hardware, Wishes(), self.said.append)
 
     def put(self, repo, file, data=None, commit="a" * 40):
@@ -116,3 +116,38 @@ def test_who_has_pulled_it_by_the_catalogs_name_may_ask_for_it_by_that(disk):
     disk.put("unsloth/Qwen3-0.6B-GGUF", "Qwen3-0.6B-Q8_0.gguf")
     (one,) = disk.shelf.look().come
     assert one.aliases == ("qwen3:0.6b-q8_0", "qwen3:0.6b")
+
+
+def test_one_that_is_pinned_comes_first_and_the_others_have_what_it_leaves(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    plain = Disk(tmp_path)
+    for repo in ("org/one", "org/two"):
+        plain.put(repo, f"{repo[4:]}-Q8_0.gguf")
+    before = {one.name: one for one in plain.shelf.look().come}
+    said = {"org/two": {"pinned": True, "name": "steady", "aliases": ["two"], "ctx": 256}}
+    disk = Disk(tmp_path, models=said)
+
+    pinned, other = disk.shelf.look().come
+
+    assert (pinned.name, pinned.plan.n_ctx_seq) == ("hf.co/org/two:Q8_0", 256)
+    assert pinned.aliases[:2] == ("steady", "two")
+    assert (pinned.sleeps, pinned.may_go, other.sleeps, other.may_go) == (False, False, True, True)
+    room = pool_budgets(RAM)["host"] - pinned.plan.placement.bytes_by_pool["host"]
+    assert other.plan.most_bytes_by_pool["host"] <= room
+    assert before[other.name].plan.n_ctx_seq == other.plan.n_ctx_seq, "it is small"
+
+
+def test_one_that_is_pinned_and_comes_later_takes_turns(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    disk = Disk(tmp_path, models={"org/two": {"pinned": True}, "org/one": {"ctx": 128}})
+    disk.put("org/one", "one-Q8_0.gguf")
+    (one,) = disk.shelf.look().come
+    disk.put("org/two", "two-Q8_0.gguf")
+
+    (two,) = disk.shelf.look().come
+
+    assert one.plan.n_ctx_seq == 128
+    assert (two.sleeps, two.may_go) == (True, True)
+    assert disk.said == [
+        "hf.co/org/two:Q8_0 takes turns until the server starts anew: it is pinned then"
+    ]

@@ -1,0 +1,95 @@
+"""Flags, tables and the settings of all, put together; the files are the demo's."""
+
+from dataclasses import replace
+
+import pytest
+from selector_machines import machine
+
+from edgellm import resources
+from edgellm.cli.flags.drafting import Drafting
+from edgellm.cli.flags.pins import Pins
+from edgellm.cli.flags.wishes import Wishes
+from edgellm.cli.preparing.several import prepare_all
+from edgellm.cli.preparing.wanted import Wanted, wanted
+from edgellm.config import Config
+from edgellm.errors import BadRequest, DoesNotFit
+
+RAM = machine(ram=16)
+
+
+@pytest.fixture
+def files(tmp_path):
+    for name in ("one", "two", "three"):
+        path = tmp_path / f"{name}.gguf"
+        path.write_bytes(resources.demo_model().read_bytes())
+    return tmp_path
+
+
+def prepared(files, tables, *names, **more):
+    config = Config(models={f"{files}/{name}.gguf": table for name, table in tables.items()})
+    models = [wanted(f"{files}/{name}.gguf", config, Wishes(), **more) for name in names]
+    return prepare_all(models, RAM)
+
+
+def test_a_flag_goes_before_the_table_and_that_before_the_settings_of_all():
+    table = {"sleep_idle_seconds": 60, "draft": "own.gguf", "parallel": 3}
+    config = Config(sleep_idle_seconds=600, draft="general.gguf", models={"demo": table})
+
+    one = Wanted.of("demo", config, Wishes(), n_parallel=1)
+    other = Wanted.of("org/other", config, Wishes(), n_parallel=1)
+    flags = Wishes(pins=Pins(parallel=2), drafting=Drafting(draft="a"), sleep_idle_seconds=5)
+    flagged = Wanted.of("demo", config, flags)
+
+    told = [(each.wish.keep_s, each.config.draft) for each in (one, other, flagged)]
+    assert told == [(60, "own.gguf"), (600, "general.gguf"), (5, "a")]
+    assert [each.wish.goal.n_parallel for each in (one, other, flagged)] == [3, 1, 2]
+    assert "parallel 3" in one.wish.said
+    assert "parallel" not in flagged.wish.said
+    assert other.wish.said == ""
+
+
+def test_what_flags_and_the_table_say_together_may_not_be_and_names_the_table():
+    config = Config(models={"demo": {"ctx_size": 1024}})
+    with pytest.raises(BadRequest) as refused:
+        Wanted.of("demo", config, Wishes(pins=Pins(ctx=1024, parallel=4)))
+    assert 'config.toml, [models."demo"] is heeded, too' in refused.value.hint
+
+
+def test_each_of_several_has_its_own_plan_and_says_why(files):
+    one, two = prepared(files, {"one": {"ctx": 256, "name": "uno"}}, "one", "two")
+
+    assert (one.name, one.plan.n_ctx_seq, two.name) == ("uno", 256, "two")
+    assert one.plan.reasons[-1].endswith(" of config.toml: ctx 256, name uno")
+    assert two.plan.n_ctx_seq > 256
+    assert not any("config.toml" in reason for reason in two.plan.reasons)
+    assert one.sleeps and two.sleeps  # noqa: PT018 - both take turns
+
+
+def test_one_that_is_pinned_takes_no_turns_and_is_planned_first(files):
+    alone = prepared(files, {}, "one")[0].plan
+    one, two, three = prepared(files, {"two": {"pinned": True}}, "one", "two", "three")
+
+    assert [each.sleeps for each in (one, two, three)] == [True, False, True]
+    assert two.is_pinned
+    assert two.plan.prefix_ram_bytes >= one.plan.prefix_ram_bytes
+    (single,) = prepared(files, {"one": {"pinned": True, "ctx": 64}}, "one")
+    assert (single.sleeps, single.plan.n_ctx_seq) == (False, 64)
+    assert alone.n_ctx_seq > 64
+
+
+def test_what_does_not_fit_beside_the_pinned_is_refused_and_told_who_keeps_the_memory(files):
+    one = wanted(f"{files}/one.gguf", Config(), Wishes())
+    pinned = replace(one, name="steady", wish=replace(one.wish, is_pinned=True, name="steady"))
+    two = wanted(f"{files}/two.gguf", Config(), Wishes())
+    needs = prepare_all([one], RAM)[0].plan.placement.bytes_by_pool["host"]
+    pool = RAM.host
+    for free in range(needs, 40 * needs, needs // 4):
+        tight = replace(RAM, pools=(replace(pool, free_bytes=free),))
+        try:
+            prepare_all([two], tight)
+        except DoesNotFit:
+            continue
+        with pytest.raises(DoesNotFit) as refused:
+            prepare_all([pinned, two], tight)
+        break
+    assert refused.value.hint.startswith("steady keeps its memory (pinned); ")
