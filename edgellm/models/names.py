@@ -62,6 +62,7 @@ _device_name = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$)", re.IGNOREC
 _MAX_SHARDS: Final = 1_024
 _NO_TAG: Final = "latest"  # what other tools write where none was
 NO_LABEL: Final = "?"
+MAIN: Final = "main"  # the revision that is meant where none is named
 
 
 @frozen
@@ -74,7 +75,7 @@ class HubReference:
     repo: str  # "Qwen/Qwen3-8B-GGUF"
     quant: str | None = None
     file: str | None = None  # one file of it, named in full
-    revision: str = "main"
+    revision: str = MAIN
     hub: HubName | None = field(default=None, compare=False)  # to be asked; None: that is set
 
 
@@ -177,7 +178,7 @@ def _hub_reference(rest: str, text: str) -> HubReference:
     head, _, tag = rest.strip("/").partition(":")
     quant = "" if tag.lower() == _NO_TAG else tag
     parts = [unquote(part) for part in head.split("/")]  # "refs%2Fpr%2F3" is one of them
-    repo, revision, file = "/".join(parts[:2]), "main", parts[2:]
+    repo, revision, file = "/".join(parts[:2]), MAIN, parts[2:]
     if file and file[0] in ("resolve", "blob", "tree") and len(file) > 1:
         revision, file = file[1], file[2:]
     path = shown or "/".join(file) or None  # whole, also where the page is a folder's

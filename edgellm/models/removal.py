@@ -14,6 +14,7 @@ from edgellm.models.fetching.lock import locked
 from edgellm.models.hubs import address_of
 from edgellm.models.labels import told_apart
 from edgellm.models.names import (
+    MAIN,
     HubReference,
     quant_label,
     shard_names,
@@ -69,7 +70,7 @@ def older_places(folder: RepoFolder, reference: HubReference) -> list[Path]:
 
 def _came_after_main(folder: RepoFolder, snapshot: Snapshot, model: StoredModel) -> bool:
     """Of the model's files: one was put into this snapshot after `main` got its meaning."""
-    told_at_s = folder.told_at_s("main")
+    told_at_s = folder.told_at_s(MAIN)
     places = (snapshot.path / file for file in model.files)
     return told_at_s is not None and any(
         place.lstat().st_mtime > told_at_s

@@ -30,6 +30,7 @@ from edgellm.models.fetching.journal import part_of
 from edgellm.models.fetching.terms import Terms
 from edgellm.models.hubs import address_of
 from edgellm.models.names import (
+    MAIN,
     HubReference,
     Listing,
     ModelFiles,
@@ -68,7 +69,7 @@ class Store:
     def of(self, reference: HubReference) -> tuple[StoredModel, ...]:
         """The same of one repository: "main" is satisfied by any commit, a pinned one by itself."""
         folder = RepoFolder(self.root, reference.repo)
-        return _newest(folder, None if reference.revision == "main" else reference.revision)
+        return _newest(folder, None if reference.revision == MAIN else reference.revision)
 
     def partials(self) -> tuple[PartialDownload, ...]:
         """Downloads that were broken off, or are running."""
@@ -81,9 +82,7 @@ class Store:
         is that of a link, and must stay one: llama.cpp finds the other parts by its name.
         """
         folder = RepoFolder(self.root, reference.repo)
-        wanted = (
-            (reference.revision, None) if reference.revision == "main" else (reference.revision,)
-        )
+        wanted = (reference.revision, None) if reference.revision == MAIN else (reference.revision,)
         for revision in wanted:
             with contextlib.suppress(ModelNotFound):
                 return pick(models_in(folder, snapshots_in(folder, revision)), reference).path

@@ -13,6 +13,7 @@ from edgellm.models.hubs import DEFAULT_HUB, HubName, address_of
 from edgellm.models.labels import listed_name
 from edgellm.models.local import is_adapter
 from edgellm.models.names import (
+    MAIN,
     HubReference,
     Listing,
     RepoFile,
@@ -73,7 +74,7 @@ def snapshots_in(folder: RepoFolder, revision: str | None = None) -> list[Snapsh
 def models_in(folder: RepoFolder, snapshots: Iterable[Snapshot]) -> list[StoredModel]:
     """Those that are whole, the newest last: what `main` means, however old its files are; of
     other commits' what came last."""
-    main = folder.commit("main")
+    main = folder.commit(MAIN)
     models = [model for snapshot in snapshots for model in _whole(folder, snapshot)]
     return sorted(models, key=lambda model: (model.commit == main, model.modified_at_s))
 

@@ -12,13 +12,12 @@ from edgellm.models.bundles.manifest import BundledFile, BundledModel
 from edgellm.models.fetching.cache_layout import RepoFolder, files_of
 from edgellm.models.fetching.digest import feed, hashed
 from edgellm.models.fetching.download import Progress
-from edgellm.models.names import group_files
+from edgellm.models.names import MAIN, group_files
 from edgellm.models.stored import StoredModel
 from edgellm.values import frozen
 
 _LICENCE: Final = re.compile(r"(?:LICEN[CS]E|COPYING|NOTICE|USE_POLICY)(?:[-._].*)?", re.IGNORECASE)
 _MAX_LICENCE_BYTES: Final = 1 << 20
-_MAIN: Final = "main"
 
 
 @frozen
@@ -40,14 +39,14 @@ def gather(
     folder = RepoFolder(root, model.repo)
     names = belongings(model)
     paths = tuple(model.snapshot / name for name in names)
-    is_main = folder.commit(_MAIN) == model.commit
-    told_at_s = folder.told_at_s(_MAIN) if is_main else None
+    is_main = folder.commit(MAIN) == model.commit
+    told_at_s = folder.told_at_s(MAIN) if is_main else None
     bundled = BundledModel(
         name=model.name,
         hub=model.hub,
         repo=model.repo,
         commit=model.commit,
-        revision=_MAIN if is_main else model.commit,
+        revision=MAIN if is_main else model.commit,
         told_at=None if told_at_s is None else datetime.fromtimestamp(told_at_s, UTC),
         license=license,
         quant=model.quant,

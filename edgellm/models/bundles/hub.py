@@ -7,6 +7,7 @@ from edgellm.errors import BadBundle, ModelNotFound
 from edgellm.models.bundles.manifest import BundledFile, BundledModel
 from edgellm.models.bundles.reading import Bundle, reading
 from edgellm.models.fetching.hub import Repository
+from edgellm.models.names import MAIN
 
 
 class BundleHub:
@@ -16,7 +17,7 @@ class BundleHub:
         self._bundle = bundle
         self._files = {model.place(file): (model, file) for model, file in bundle.manifest.files}
 
-    def list_files(self, repo: str, revision: str = "main") -> Repository:
+    def list_files(self, repo: str, revision: str = MAIN) -> Repository:
         """Raises ModelNotFound."""
         models = [one for one in self._bundle.manifest.models if one.repo == repo]
         of_it = [one for one in models if revision in (one.revision, one.commit)]

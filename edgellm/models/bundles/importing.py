@@ -12,11 +12,10 @@ from edgellm.models.fetching.cache_layout import RepoFolder, is_commit
 from edgellm.models.fetching.download import Progress, check_space
 from edgellm.models.fetching.hub import Repository
 from edgellm.models.fetching.terms import Terms
-from edgellm.models.names import HubReference, RepoFile
+from edgellm.models.names import MAIN, HubReference, RepoFile
 from edgellm.models.store import Store
 from edgellm.values import frozen
 
-_MAIN: Final = "main"
 _NOBODY_KNOWS_S: Final = 0.0  # when it was told; whatever a hub tells is newer
 _TERMS: Final = Terms(max_contents=1)  # a stick says the same the second time
 
@@ -112,7 +111,7 @@ def _revision(folder: RepoFolder, model: BundledModel) -> tuple[str, float, str 
 
     Never one that the hub told later: which of two commits is newer nothing else tells.
     """
-    name = _MAIN if is_commit(model.revision) else model.revision
+    name = MAIN if is_commit(model.revision) else model.revision
     told_at_s = model.told_at.timestamp() if model.told_at else _NOBODY_KNOWS_S
     here, here_s = folder.commit(name), folder.told_at_s(name)
     if not here or here_s is None:

@@ -30,7 +30,7 @@ from edgellm.models.hubs import (
     endpoint_of,
     server_of,
 )
-from edgellm.models.names import Listing, RepoFile, group_files, is_safe_path
+from edgellm.models.names import MAIN, Listing, RepoFile, group_files, is_safe_path
 from edgellm.values import frozen
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ _NOT_A_HUBS: Final = (ValueError, KeyError, TypeError, AttributeError)
 
 
 class Hub(Protocol):
-    def list_files(self, repo: str, revision: str = "main") -> Repository: ...
+    def list_files(self, repo: str, revision: str = MAIN) -> Repository: ...
 
     def read_range(self, url: str, start: int, end: int) -> bytes:
         """Bytes [start, end), fewer where the file ends."""
@@ -208,7 +208,7 @@ class HuggingFaceHub(HttpHub):
 
     name: HubName = "huggingface"
 
-    def list_files(self, repo: str, revision: str = "main") -> Repository:
+    def list_files(self, repo: str, revision: str = MAIN) -> Repository:
         """One request. Raises Offline, ModelNotFound, NetworkError, ConfigError."""
         self._check_way(repo)
         return self._patiently(lambda: self._listed(repo, revision))

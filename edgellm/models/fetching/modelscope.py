@@ -27,7 +27,7 @@ from edgellm.models.fetching.cache_layout import is_commit
 from edgellm.models.fetching.http_range import status_error
 from edgellm.models.fetching.hub import LISTING_TIMEOUT_S, HttpHub, Repository
 from edgellm.models.hubs import HubName
-from edgellm.models.names import is_safe_path
+from edgellm.models.names import MAIN, is_safe_path
 
 _MAX_ANSWER_BYTES: Final = 16 << 20  # 3,000 files take less than 2 MiB
 
@@ -39,10 +39,10 @@ class ModelScopeHub(HttpHub):
 
     name: HubName = "modelscope"
 
-    def list_files(self, repo: str, revision: str = "main") -> Repository:
+    def list_files(self, repo: str, revision: str = MAIN) -> Repository:
         """Two requests. Raises Offline, ModelNotFound, NetworkError, ConfigError."""
         self._check_way(repo)
-        wanted = "master" if revision == "main" else revision
+        wanted = "master" if revision == MAIN else revision
         asked = {"Revision": wanted, "Recursive": "True"}
         tree = self._patiently(
             lambda: self._asked(repo, wanted, words.Tree, "/repo/files", **asked)

@@ -17,6 +17,7 @@ from starlette.middleware import Middleware
 from starlette.types import Receive, Scope, Send
 
 from edgellm.errors import EdgellmError
+from edgellm.models.names import MAIN
 from edgellm.server.door.access import Access
 from edgellm.server.door.bodies import Bodies
 from edgellm.server.door.patience import Patience
@@ -137,7 +138,7 @@ class _Hub:
             case asked.Refs(repo):
                 return told.refs(shelf.refs(repo))
             case asked.Manifest(repo, label):
-                return told.manifest(shelf.copy(repo, asked.MAIN), label)
+                return told.manifest(shelf.copy(repo, MAIN), label)
         return {"status": "ok"}
 
     async def _content(

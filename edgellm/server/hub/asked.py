@@ -18,12 +18,11 @@ stranger's word: names that can't be are told apart here, and become paths in ca
 from typing import TypeAlias
 from urllib.parse import parse_qs, unquote
 
-from edgellm.models.names import is_repo_name, is_safe_path
+from edgellm.models.names import MAIN, is_repo_name, is_safe_path
 from edgellm.server.envelope import HTTPProblem
 from edgellm.server.hub.told import NotHere
 from edgellm.values import frozen
 
-MAIN = "main"
 _READING = ("GET", "HEAD")
 _MOST_LISTED = 10_000
 _MOST_DIGITS = 18

@@ -18,8 +18,7 @@ from typing import Final
 
 from edgellm.errors import StorageError
 from edgellm.models.fetching.cache_layout import RepoFolder, files_of, is_commit, repo_folders
-from edgellm.models.names import RepoFile, is_safe_path
-from edgellm.server.hub.asked import MAIN
+from edgellm.models.names import MAIN, RepoFile, is_safe_path
 from edgellm.server.hub.digests import Digests
 from edgellm.server.hub.told import Copy, NotHere
 from edgellm.values import frozen
