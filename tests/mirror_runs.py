@@ -17,7 +17,7 @@ from edgellm import resources
 from edgellm.server.door.access import Access
 from edgellm.server.hub.app import Download, create_hub
 from edgellm.server.hub.digests import Digests
-from edgellm.server.hub.sending import Pace
+from edgellm.server.hub.sending import RateLimit
 from edgellm.server.hub.shelf import Shelf
 from edgellm.server.serve import Bind, serve
 
@@ -85,13 +85,13 @@ class Cache:
 class LiveHub:
     """On a thread of its own. `ended` are the downloads that it has told of."""
 
-    def __init__(self, cache: Cache, access: Access, pace: Pace | None) -> None:
+    def __init__(self, cache: Cache, access: Access, limit: RateLimit | None) -> None:
         self.ended: list[Download] = []
         self.refused: list[Exception] = []
         self.app = create_hub(
             cache.shelf(),
             access,
-            pace=pace,
+            limit=limit,
             on_ended=self._on_ended,
             on_refused=self.refused.append,
         )
@@ -138,9 +138,9 @@ class LiveHub:
 
 @contextlib.contextmanager
 def live_hub(
-    cache: Cache, access: Access | None = None, pace: Pace | None = None
+    cache: Cache, access: Access | None = None, limit: RateLimit | None = None
 ) -> Iterator[LiveHub]:
-    live = LiveHub(cache, access or Access(), pace)
+    live = LiveHub(cache, access or Access(), limit)
     live.start()
     try:
         yield live

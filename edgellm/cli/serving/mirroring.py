@@ -19,7 +19,7 @@ from edgellm.server.door.connections import most_connections
 from edgellm.server.hub.app import Download, create_hub
 from edgellm.server.hub.digests import Digests
 from edgellm.server.hub.page import Row, how_to, rows_of, table_of
-from edgellm.server.hub.sending import Pace
+from edgellm.server.hub.sending import RateLimit
 from edgellm.server.hub.shelf import Shelf
 from edgellm.server.serve import Bind, serve
 from edgellm.units import format_bytes, format_seconds
@@ -38,7 +38,7 @@ def run(config: Config, port: int, rate_bytes_s: float | None, *, insecure: bool
     app = create_hub(
         shelf,
         access,
-        pace=Pace(rate_bytes_s),
+        limit=RateLimit(rate_bytes_s),
         on_ended=lambda download: say(ended_text(download)),
     )
 

@@ -27,7 +27,7 @@ from edgellm.server.hub import asked, told
 from edgellm.server.hub.asked import Asked
 from edgellm.server.hub.page import page
 from edgellm.server.hub.ranges import is_open, span_of
-from edgellm.server.hub.sending import Pace, Sending
+from edgellm.server.hub.sending import RateLimit, Sending
 from edgellm.server.hub.shelf import Opened, Shelf
 from edgellm.server.hub.told import MANNER, Fields
 from edgellm.units import KIB
@@ -71,7 +71,7 @@ def create_hub(
     access: Access,
     *,
     patience: Patience | None = None,
-    pace: Pace | None = None,
+    limit: RateLimit | None = None,
     on_ended: Callable[[Download], None] = lambda download: None,
     on_refused: Callable[[Exception], None] = lambda error: None,
 ) -> Starlette:
@@ -80,7 +80,7 @@ def create_hub(
     bodies = Bodies(access.all_bodies_bytes)
     guard = Middleware(Guard, access, door.patience, bodies, on_refused, lambda path: MANNER)
     app = Starlette(middleware=[guard])
-    app.router.default = _Hub(shelf, door, pace or Pace(), on_ended)
+    app.router.default = _Hub(shelf, door, limit or RateLimit(), on_ended)
     app.state.gateway = door
     return app
 
@@ -89,9 +89,9 @@ class _Hub:
     """In the router's place: its routes would decode a path before it is taken apart."""
 
     def __init__(
-        self, shelf: Shelf, door: Door, pace: Pace, on_ended: Callable[[Download], None]
+        self, shelf: Shelf, door: Door, limit: RateLimit, on_ended: Callable[[Download], None]
     ) -> None:
-        self._shelf, self._door, self._pace, self._on_ended = shelf, door, pace, on_ended
+        self._shelf, self._door, self._limit, self._on_ended = shelf, door, limit, on_ended
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -169,7 +169,7 @@ class _Hub:
         if scope["method"] == "HEAD" or not span.n_bytes:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             return
-        sending, began_s = Sending(opened.handle, span, self._pace), time.monotonic()
+        sending, began_s = Sending(opened.handle, span, self._limit), time.monotonic()
         try:
             await sending.run(receive, send)
         finally:

@@ -23,7 +23,7 @@ _PIECES_A_SECOND: Final = 32  # of all clients: none of a hundred waits for long
 
 
 @dataclass(slots=True)
-class Pace:
+class RateLimit:
     """How fast all clients together are served; None: as fast as they take it."""
 
     bytes_per_s: float | None = None
@@ -56,7 +56,7 @@ class Sending:
 
     handle: int
     span: Span
-    pace: Pace
+    limit: RateLimit
     sent_bytes: int = 0
 
     async def run(self, receive: Receive, send: Send) -> None:
@@ -70,7 +70,7 @@ class Sending:
                     raise StorageError("the file has become shorter while it was sent")
                 end = self.span.start + self.sent_bytes + len(piece)
                 reading = self._read_ahead(end)
-                await self.pace.passing(len(piece))
+                await self.limit.passing(len(piece))
                 if gone.done():
                     return
                 more = end < self.span.end
@@ -81,7 +81,7 @@ class Sending:
             await _ended(reading)  # before the handle is closed, and may be another file's
 
     def _read_ahead(self, at: int) -> "asyncio.Future[bytes]":
-        n_bytes = min(self.pace.piece_bytes, self.span.end - at)
+        n_bytes = min(self.limit.piece_bytes, self.span.end - at)
         if n_bytes <= 0:
             nothing: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
             nothing.set_result(b"")

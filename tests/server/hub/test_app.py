@@ -15,7 +15,7 @@ from mirror_runs import COMMIT, FILE, PATIENCE_S, REPO, Cache, demo, live_hub, s
 from server.hub.test_asked import HOSTILE_FILES, HOSTILE_REPOS
 
 from edgellm.server.door.access import Access
-from edgellm.server.hub.sending import Pace
+from edgellm.server.hub.sending import RateLimit
 
 AT = f"/{REPO}/resolve/main/{FILE}"
 SECRET = b"root:x:0:0:secret"
@@ -307,12 +307,12 @@ def test_a_stop_breaks_downloads_off(cache):
 
 
 def test_all_clients_together_keep_the_limit():
-    pace = Pace(100.0)
-    assert pace.delay_s(50, now_s=10.0) == 0.0
-    assert pace.delay_s(50, now_s=10.0) == pytest.approx(0.5)
-    assert pace.delay_s(100, now_s=10.5) == pytest.approx(0.5)
-    assert pace.delay_s(10, now_s=100.0) == 0.0
-    assert Pace().delay_s(1 << 40, now_s=0.0) == 0.0
+    limit = RateLimit(100.0)
+    assert limit.delay_s(50, now_s=10.0) == 0.0
+    assert limit.delay_s(50, now_s=10.0) == pytest.approx(0.5)
+    assert limit.delay_s(100, now_s=10.5) == pytest.approx(0.5)
+    assert limit.delay_s(10, now_s=100.0) == 0.0
+    assert RateLimit().delay_s(1 << 40, now_s=0.0) == 0.0
 
 
 @pytest.mark.parametrize(
@@ -321,9 +321,9 @@ def test_all_clients_together_keep_the_limit():
 )
 def test_where_little_goes_out_it_goes_in_small_pieces(bytes_per_s, piece):
     """Or a hundred clients would each hear nothing for so long that they gave up."""
-    assert Pace(bytes_per_s).piece_bytes == piece
+    assert RateLimit(bytes_per_s).piece_bytes == piece
 
 
 def test_a_limit_changes_no_byte(cache):
-    with live_hub(cache, pace=Pace(1 << 24)) as live, live.client() as http:
+    with live_hub(cache, limit=RateLimit(1 << 24)) as live, live.client() as http:
         assert http.get(AT).content == demo()
