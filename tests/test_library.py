@@ -25,6 +25,14 @@ NAMES = {
 }  # fmt: skip
 
 
+@pytest.fixture(scope="module", autouse=True)
+def own_counts(tmp_path_factory):
+    """What these servers count of who used what is none of the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 @pytest.fixture(scope="module")
 def server():
     with edgellm.serve("demo") as server:

@@ -62,6 +62,7 @@ _COMMANDS = {
     "bench": "bench",
     "tune": "tune",
     "cost": "cost",
+    "usage": "usage",
     "doctor": "doctor",
 }
 

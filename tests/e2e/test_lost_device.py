@@ -29,7 +29,7 @@ CARD = "0000:04:00.0"
 
 @pytest.fixture
 def home(monkeypatch, tmp_path):
-    for name in ("RUNTIME_DIR", "CONFIG_HOME", "CACHE_HOME"):
+    for name in ("RUNTIME_DIR", "CONFIG_HOME", "CACHE_HOME", "STATE_HOME"):
         monkeypatch.setenv(f"XDG_{name}", str(tmp_path / name))
         (tmp_path / name).mkdir(mode=0o700)
     root = tmp_path / "root"

@@ -2,4 +2,5 @@
 
 `benchmark` measures, `reporting` tells; `trials` and `tune_report`, `costs` and `cost_report`
 likewise. `power` measures what a token takes at each power limit, for `tune --power`.
+`usage_report` tells who has used what.
 """

@@ -14,6 +14,7 @@ from edgellm.cli.flags.keys import key_for
 from edgellm.cli.serving.trust import trust_for
 from edgellm.config import socket_path
 from edgellm.errors import EdgellmError, ModelNotFound, NotServing
+from edgellm.meter.usage.counts import Report
 from edgellm.status import Status
 from edgellm.tui.told.answers import (
     Chunk,
@@ -77,6 +78,11 @@ class Client:
             raise NotServing(f"no edgellm at {self.url}: {error}") from error
         except status.Unreadable as error:
             raise NotServing(f"{self.url} speaks another version of edgellm") from error
+
+    def usage(self, since: str, until: str) -> Report:
+        """Both are days, "2026-11-01". Raises NotServing, and the refusal that it is."""
+        answer = self._ask("GET", f"/edgellm/usage?since={since}&until={until}")
+        return self._read(msgspec.json.Decoder(Report), answer)
 
     def shutdown(self) -> None:
         self._ask("POST", "/edgellm/shutdown")
