@@ -44,7 +44,7 @@ def fetch_model(
     reference = located(hub_reference_of(parse_reference(text)), config)
     resolved = resolve(text, config)
     is_named = bool(reference.quant or reference.file)
-    wanted = resolved.candidates[0] if is_named else _suited(resolved, config)
+    wanted = resolved.candidates[0] if is_named else _suited(text, resolved, config)
     if resolved.is_local:
         return _renewed(wanted, reference, config, progress if is_quiet else None)
     if is_quiet:
@@ -91,14 +91,15 @@ def _tell_of_the_older(path: Path, repo: str, config: Config) -> None:
             say(f"the older one stays: edgellm rm --older {model.name} frees {format_bytes(size)}")
 
 
-def _suited(resolved: Resolved, config: Config) -> Candidate:
+def _suited(text: str, resolved: Resolved, config: Config) -> Candidate:
     """The quantization that `serve` would take on this machine. Raises DoesNotFit."""
-    from edgellm.cli.flags.pins import Pins
+    from edgellm.cli.flags.wishes import Wishes
     from edgellm.cli.preparing.planning import profiles_here
+    from edgellm.cli.preparing.wanted import Wanted
     from edgellm.selector.choose import choose
 
     if len(resolved.candidates) == 1:
         return resolved.candidates[0]
-    goal = Pins().goal(config.reserve)
+    goal = Wanted.of(text, config, Wishes()).wish.goal
     plan = choose(machine.look(), resolved.candidates, goal, profiles_here(), explained=False)
     return next(one for one in resolved.candidates if one.file == plan.file)

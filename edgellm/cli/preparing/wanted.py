@@ -3,6 +3,8 @@
 its flags  >  its table in the settings  >  the settings of all  >  what the plan finds best
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Self
 
@@ -14,13 +16,14 @@ from edgellm.cli.flags.wishes import Wishes
 from edgellm.cli.preparing.resolve import Resolved, resolve
 from edgellm.cli.preparing.wish import Wish
 from edgellm.config import Config
-from edgellm.errors import BadRequest
+from edgellm.errors import EdgellmError
 from edgellm.values import frozen
 
 
 @frozen
 class Wanted:
     name: str
+    table: Table
     wishes: Wishes
     wish: Wish
     config: Config  # with the draft model that is this one's
@@ -33,7 +36,9 @@ class Wanted:
         wishes = flags.over(table.wishes)
         named = wishes.drafting.named(wishes.pins)
         own = config if named is None else msgspec.structs.replace(config, draft=named)
-        return cls(name, wishes, _wish(config, table, wishes, n_parallel), own)
+        with _table_told(table):
+            wish = _wish(config, table, wishes, n_parallel)
+        return cls(name, table, wishes, wish, own)
 
     def resolved(self, *, plan_only: bool = False) -> Resolved:
         """Raises as `resolve`."""
@@ -41,11 +46,13 @@ class Wanted:
 
     def drafted(self, resolved: Resolved, plan_only: bool = False) -> Resolved:
         """Beside its draft model. Raises as `resolve`, of that."""
-        return with_draft(resolved, self.config, plan_only=plan_only)
+        with _table_told(self.table):
+            return with_draft(resolved, self.config, plan_only=plan_only)
 
     def dressed(self, resolved: Resolved) -> Resolved:
         """With its projector and its adapters. Raises as the flags do that name them."""
-        found = self.wishes.adapting.applied(self.wishes.seeing.applied(resolved))
+        with _table_told(self.table):
+            found = self.wishes.adapting.applied(self.wishes.seeing.applied(resolved))
         return replace(found, wish=self.wish)
 
 
@@ -55,14 +62,20 @@ def wanted(name: str, config: Config, flags: Wishes, *, n_parallel: int | None =
     return one.dressed(one.resolved())
 
 
-def _wish(config: Config, table: Table, wishes: Wishes, n_parallel: int | None) -> Wish:
-    pins = replace(wishes.pins, parallel=wishes.pins.parallel or n_parallel)
+@contextmanager
+def _table_told(table: Table) -> Iterator[None]:
+    """Whoever reads of a flag that nobody typed is told who did."""
     try:
-        goal = pins.goal(config.reserve)
-    except BadRequest as error:
+        yield
+    except EdgellmError as error:
         if table.title:
             error.hint = "; ".join(filter(None, (error.hint, f"{table.where} is heeded, too")))
         raise
+
+
+def _wish(config: Config, table: Table, wishes: Wishes, n_parallel: int | None) -> Wish:
+    pins = replace(wishes.pins, parallel=wishes.pins.parallel or n_parallel)
+    goal = pins.goal(config.reserve)
     idle_s = wishes.sleep_idle_seconds
     return Wish(
         goal,

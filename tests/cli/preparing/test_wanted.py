@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import msgspec
 import pytest
 from selector_machines import machine
 
@@ -9,19 +10,21 @@ from edgellm import resources
 from edgellm.cli.flags.drafting import Drafting
 from edgellm.cli.flags.pins import Pins
 from edgellm.cli.flags.wishes import Wishes
+from edgellm.cli.preparing.fetching import fetch_model
 from edgellm.cli.preparing.several import prepare_all
 from edgellm.cli.preparing.wanted import Wanted, wanted
 from edgellm.config import Config
 from edgellm.errors import BadRequest, DoesNotFit
 
 RAM = machine(ram=16)
+DEMO = resources.demo_model().read_bytes()
 
 
 @pytest.fixture
 def files(tmp_path):
     for name in ("one", "two", "three"):
         path = tmp_path / f"{name}.gguf"
-        path.write_bytes(resources.demo_model().read_bytes())
+        path.write_bytes(DEMO)
     return tmp_path
 
 
@@ -93,3 +96,12 @@ def test_what_does_not_fit_beside_the_pinned_is_refused_and_told_who_keeps_the_m
             prepare_all([pinned, two], tight)
         break
     assert refused.value.hint.startswith("steady keeps its memory (pinned); ")
+
+
+@pytest.mark.parametrize(("goal", "quant"), [("speed", "Q4_0"), ("quality", "Q8_0")])
+def test_what_is_pulled_is_what_would_be_served(hub, config, goal, quant):
+    for one in ("Q4_0", "Q8_0"):
+        hub.add("unsloth/Qwen3-0.6B-GGUF", f"Qwen3-0.6B-{one}.gguf", DEMO)
+    said = msgspec.structs.replace(config, models={"qwen3:0.6b": {"goal": goal}})
+
+    assert fetch_model("qwen3:0.6b", said, is_quiet=True).name == f"Qwen3-0.6B-{quant}.gguf"

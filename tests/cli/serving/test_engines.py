@@ -6,6 +6,7 @@ from cli.serving.fleet_fakes import IDLE, fleet, halved, prepared
 from server.server_fakes import hardware
 from server.server_fakes import plan as any_plan
 
+from edgellm.chat.defaults import Defaults
 from edgellm.cli.serving.engines import describe
 from edgellm.errors import BadGGUF, DoesNotFit, NotServing, WorkerDied
 from edgellm.runner.adapters import Adapter
@@ -191,6 +192,20 @@ def test_a_model_that_is_moved_while_it_loads_is_served_where_it_was_moved_to():
     moved, loaded = asyncio.run(load_and_move())
     assert moved is loaded
     assert [engine.state for engine in garage.engines] == ["stopped", "ready"]
+
+
+def test_a_model_that_is_moved_is_served_as_it_was():
+    made, _, _ = fleet()
+    defaults = Defaults({"temperature": 0.5})
+
+    async def scenario():
+        told = {"aliases": ("mini",), "may_go": True, "defaults": defaults}
+        served = await made.load(prepared(on=lambda machine: prepared(), **told))
+        return await made.move(served, hardware())
+
+    moved = asyncio.run(scenario())
+    assert "mini" in moved.aliases
+    assert (moved.may_go, moved.defaults) == (True, defaults)
 
 
 def test_a_repositorys_model_answers_to_its_shorter_names():
