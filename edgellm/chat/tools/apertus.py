@@ -5,6 +5,7 @@ It calls in the midst of its thoughts, too. (llama.cpp: models/templates/Apertus
 
 import json
 from collections.abc import Sequence
+from functools import partial
 
 from edgellm.chat import json_source
 from edgellm.chat.grammars.lark import Rules
@@ -12,7 +13,7 @@ from edgellm.chat.messages import Tool
 from edgellm.chat.source import Reading, Source
 from edgellm.chat.tools.calls import Calls
 from edgellm.chat.tools.format import repeated
-from edgellm.chat.tools.json_form import arguments_rule, read_list, tell_call
+from edgellm.chat.tools.json_form import arguments_rule, read_list, read_up_to, tell_call
 from edgellm.chat.tools.marked import marked_format
 
 _OPEN, _CLOSE = "<|tools_prefix|>", "<|tools_suffix|>"
@@ -23,11 +24,7 @@ def speaks(source: str) -> bool:
 
 
 def read(source: Source, calls: Calls, start: str) -> Reading[None]:
-    yield from source.skip()
-    yield from read_list(source, calls, _read_call)
-    yield from source.skip()
-    yield from source.ends_with(_CLOSE)
-    source.mark()
+    yield from read_up_to(source, calls, _CLOSE, partial(read_list, read_one=_read_call))
 
 
 def _read_call(source: Source, calls: Calls) -> Reading[None]:

@@ -122,10 +122,12 @@ def read_all(source: Source, calls: Calls, between: str = "") -> Reading[None]:
             return
 
 
-def read_up_to(source: Source, calls: Calls, close: str) -> Reading[None]:
+def read_up_to(
+    source: Source, calls: Calls, close: str, read: ReadCall = read_all
+) -> Reading[None]:
     """All calls before a mark, and that: an answer may end without it, or in the midst of it."""
     yield from source.skip()
-    yield from read_all(source, calls)
+    yield from read(source, calls)
     yield from source.skip()
     yield from source.ends_with(close)
     source.mark()

@@ -5,6 +5,7 @@ Most of their templates show the tools, and of past calls nothing.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from edgellm.chat.grammars.lark import Rules
@@ -12,7 +13,7 @@ from edgellm.chat.messages import Tool
 from edgellm.chat.source import Reading, Source
 from edgellm.chat.tools.calls import Calls
 from edgellm.chat.tools.format import repeated
-from edgellm.chat.tools.json_form import read_list, read_object
+from edgellm.chat.tools.json_form import read_list, read_object, read_up_to
 from edgellm.chat.tools.marked import marked_format
 from edgellm.chat.tools.pythonic import call_rule, call_text, read_call
 
@@ -25,11 +26,7 @@ def speaks(source: str) -> bool:
 
 
 def read(source: Source, calls: Calls, start: str) -> Reading[None]:
-    yield from source.skip()
-    yield from read_list(source, calls, _read_one)
-    yield from source.skip()
-    yield from source.ends_with(_CLOSE)
-    source.mark()
+    yield from read_up_to(source, calls, _CLOSE, partial(read_list, read_one=_read_one))
 
 
 def _read_one(source: Source, calls: Calls) -> Reading[None]:
