@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from edgellm.files import write_whole
 from edgellm.probe import child_output
 
 _WINDOW_S, _MOST_S = 0.05, 0.45  # one is some dozen steps of every thread; all together
@@ -106,11 +107,9 @@ def _read(path: Path, boot_id: str, n_threads: int) -> dict[str, Any] | None:
 
 def _write(path: Path, measured: dict[str, Any]) -> None:
     """A folder that can't be written costs the next call its second, nothing else."""
-    whole = path.with_suffix(f".{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        whole.write_text(json.dumps(measured))
-        whole.replace(path)
+        write_whole(path, json.dumps(measured).encode())
     except OSError as error:
         print(f"not kept: {error}", file=sys.stderr)  # noqa: T201 - a program's stderr
 
