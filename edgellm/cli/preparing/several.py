@@ -101,7 +101,7 @@ def _fetched(
             left = machine.without(left, made[i].plan)
         made[first] = fetched(choices[first], left, name=name if first == 0 else None)
         rest = machine.without(left, made[first].plan)
-        besides = [fetched(choice, rest) for choice in beside]
+        besides = [replace(fetched(choice, rest), sleeps=False) for choice in beside]  # it stays
         for one in besides:  # a file may be another than its row in the catalog says
             _check_kinds(made[first].plan, one.plan)
         left = machine.without(left, besides[0].plan) if besides else left

@@ -80,6 +80,16 @@ def test_one_that_is_pinned_takes_no_turns_and_is_planned_first(files):
     assert alone.n_ctx_seq > 64
 
 
+def test_the_embedding_model_stays_whatever_is_said_of_all(files):
+    config = Config(sleep_idle_seconds=60, models={f"{files}/two.gguf": {"pooling": "mean"}})
+    one, two = (wanted(f"{files}/{name}.gguf", config, Wishes()) for name in ("one", "two"))
+
+    one, two = prepare_all([one], RAM, embedding=two)
+
+    assert (one.sleeps, one.keep_s) == (True, 60)
+    assert (two.plan.embedding, two.sleeps) == (True, False)
+
+
 def test_what_does_not_fit_beside_the_pinned_is_refused_and_told_who_keeps_the_memory(files):
     one = wanted(f"{files}/one.gguf", Config(), Wishes())
     pinned = replace(one, name="steady", wish=replace(one.wish, is_pinned=True, name="steady"))
