@@ -170,11 +170,12 @@ def _check_model(model: BundledModel) -> None:
 
 
 def _check_places(models: Sequence[BundledModel]) -> None:
-    """As on a disk that knows no capital letters. What two models share, they tell alike."""
+    """As on a disk that knows no capital letters. What two models share, they tell alike, also
+    how it is cut."""
     taken: dict[str, tuple[str, BundledFile]] = {}
     for model in models:
         for file in model.files:
-            for name, _ in model.parts(file):
+            for name in (model.place(file), *(name for name, _ in model.parts(file))):
                 known = taken.setdefault(name.casefold(), (name, file))
                 if known != (name, file):
                     raise BadBundle(

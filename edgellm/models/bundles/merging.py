@@ -40,6 +40,7 @@ def merged(root: Path, manifest: Manifest) -> Merged:
     new = {key_of(model) for model in manifest.models}
     had = [one for one in old.models if key_of(one) not in new] if old else []
     kept = [one for one in had if not _is_gone(root, one)]
+    manifest = _cut_alike(manifest, kept)
     comes = {name for model in manifest.models for name, _ in _parts(model, model.files)}
     for one in kept:
         _check_whole(root, one, comes)
@@ -110,6 +111,23 @@ def _fit(models: Sequence[BundledModel], manifest: Manifest) -> bool:
     except BadBundle:
         return False
     return True
+
+
+def _cut_alike(manifest: Manifest, kept: Sequence[BundledModel]) -> Manifest:
+    """What a new model shares with one that stays, a projector say, is in the pieces that are
+    there: or there would be two copies, and one of them not written."""
+    there = {model.place(file): file for model in kept for file in model.files}
+
+    def cut(model: BundledModel, file: BundledFile) -> BundledFile:
+        known = there.get(model.place(file), file)
+        is_it = (known.sha256, known.size_bytes) == (file.sha256, file.size_bytes)
+        return msgspec.structs.replace(file, pieces=known.pieces) if is_it else file
+
+    models = [
+        msgspec.structs.replace(model, files=tuple(cut(model, file) for file in model.files))
+        for model in manifest.models
+    ]
+    return with_models(manifest, models)
 
 
 def _is_gone(root: Path, model: BundledModel) -> bool:

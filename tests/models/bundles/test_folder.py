@@ -1,6 +1,7 @@
 """A bundle is written whole or goes on; what it didn't write, it leaves."""
 
 import contextlib
+import io
 import json
 import os
 import shutil
@@ -31,6 +32,8 @@ from edgellm.models.bundles.folder import largest_piece_bytes, write_folder
 from edgellm.models.bundles.gathering import gather
 from edgellm.models.bundles.layout import FAT_PIECE_BYTES, MANIFEST, PENDING, README, SUMS
 from edgellm.models.bundles.manifest import FORMAT, Manifest, fingerprint
+from edgellm.models.bundles.reading import opened
+from edgellm.models.bundles.verifying import Reading, verify_bundled
 from edgellm.models.store import Store
 
 PLACE = f"models/{REPO}"
@@ -241,6 +244,33 @@ def test_what_two_models_share_comes_back_with_one_of_them(store: Store, tmp_pat
     (out / PLACE / "mmproj-F16.gguf").unlink()
     export(store, out, f"hf.co/{REPO}:Q4_0")
     assert len(bring_all(Store(tmp_path / "there"), out)) == 2
+
+
+@pytest.mark.parametrize("pieces", [(3000, None), (None, 3000), (3000, 20_000)])
+def test_what_a_new_model_shares_is_cut_as_it_lies_there(
+    store: Store, tmp_path: Path, pieces: tuple[int | None, int | None]
+):
+    """Or its projector would be named in other pieces, and nobody had written them."""
+    small = {"a-Q8_0.gguf": DATA[:9000], "mmproj-F16.gguf": DATA[:5000], "LICENSE": LICENCE}
+    filled(tmp_path / "hub", small | {"a-Q4_0.gguf": DATA[:100]}, repo="org/a")
+    out = tmp_path / "out"
+    export(store, out, "hf.co/org/a:Q4_0", piece_bytes=pieces[0])
+    export(store, out, "hf.co/org/a:Q8_0", piece_bytes=pieces[1])
+    with opened(str(out), io.BytesIO()) as bundle:
+        read = Reading(1, no_progress)
+        found = [verify_bundled(bundle, one, read) for one in bundle.manifest.models]
+    assert {one.state for verdicts in found for one in verdicts} == {"whole"}
+    first, _ = bring_all(Store(tmp_path / "there"), out)
+    assert (first.parent / "mmproj-F16.gguf").read_bytes() == DATA[:5000]
+
+
+def test_another_commits_projector_does_not_hide_behind_other_pieces(store: Store, tmp_path: Path):
+    out = tmp_path / "out"
+    export(store, out, piece_bytes=1 << 20)
+    eyes = FILES | {"mmproj-F16.gguf": DATA[1:70_001], "tiny-Q4_0.gguf": DATA[:100]}
+    newer = filled(tmp_path / "hub", eyes, commit="1" * 40)
+    with pytest.raises(BadBundle, match=r"two files at models/org/tiny-GGUF/mmproj"):
+        export(newer, out, f"hf.co/{REPO}:Q4_0", piece_bytes=50_000)
 
 
 def test_an_export_leaves_what_another_that_was_broken_off_has_written(
