@@ -6,7 +6,7 @@ its model sees them again; redacted ones nobody can read, and so they are passed
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Literal, TypeAlias
 
 import msgspec
@@ -15,6 +15,7 @@ from msgspec import Meta, Raw
 from edgellm.chat.messages import Message, ToolCall
 from edgellm.errors import BadRequest
 from edgellm.server.body import raw_text
+from edgellm.server.openai import attached
 from edgellm.server.openai.images import Gallery
 from edgellm.server.openai.messages import MAX_PARTS, Name
 from edgellm.server.openai.unserved import NULL
@@ -30,18 +31,28 @@ class Source(msgspec.Struct):
     media_type: Name | None = None
     data: str | None = None
     url: str | None = None
+    content: "Parts | None" = None
+
+
+class Citations(msgspec.Struct):
+    enabled: bool | None = None
 
 
 class Part(msgspec.Struct):
-    """Of a result, or of the system prompt."""
+    """Of a result, of a document, or of the system prompt."""
 
     type: Name
     text: str | None = None
-    source: Source | None = None
+    source: Source | str | None = None  # of a search's result a word: where it was found
     tool_name: Name | None = None  # of a tool that a search has found
+    title: str | None = None
+    context: str | None = None
+    citations: Citations | None = None
+    content: "Parts | None" = None
 
 
 Parts: TypeAlias = str | Annotated[list[Part], Meta(max_length=MAX_PARTS)]
+_Write: TypeAlias = Callable[[Part, str, Gallery], str]
 
 
 class Block(Part, kw_only=True):
@@ -49,7 +60,6 @@ class Block(Part, kw_only=True):
     name: Name | None = None
     input: Raw = NULL
     tool_use_id: Name | None = None
-    content: Parts | None = None
     is_error: bool | None = None
     thinking: str | None = None
 
@@ -134,14 +144,7 @@ def _call(block: Block, where: str) -> ToolCall:
 
 def _result(block: Block, where: str, gallery: Gallery) -> Message:
     """A template has no word for a call that failed: its text says so."""
-    content = block.content
-    if isinstance(content, str):
-        text = content
-    else:
-        parts = [] if content is None else content
-        text = "".join(
-            _written(part, f"{where}.content[{n}]", gallery) for n, part in enumerate(parts)
-        )
+    text = _all(_written, block.content, where, gallery)
     return Message(
         role="tool",
         text=f"Error: {text}" if block.is_error else text,
@@ -150,11 +153,49 @@ def _result(block: Block, where: str, gallery: Gallery) -> Message:
 
 
 def _written(part: Part, where: str, gallery: Gallery) -> str:
-    if part.type == "image" and part.source is not None:
-        return gallery.add(_url(part.source, where), where)
+    if part.type == "document" and isinstance(part.source, Source):
+        return _document(part, part.source, where, gallery)
+    if part.type == "search_result" and isinstance(part.source, str):
+        _check_cites_nothing(part, where)
+        text = _all(_plain, part.content, where, gallery)
+        return attached.document(text, ", ".join(filter(None, (part.title, part.source))))
     if part.type == "tool_reference" and part.tool_name:
         return f"{part.tool_name}\n"  # the model is shown it with all others
+    return _plain(part, where, gallery)
+
+
+def _plain(part: Part, where: str, gallery: Gallery) -> str:
+    if part.type == "image" and isinstance(part.source, Source):
+        return gallery.add(_url(part.source, where), where)
     return _text(part, where)
+
+
+def _all(write: _Write, given: Parts | None, where: str, gallery: Gallery) -> str:
+    if not isinstance(given, list):
+        return given or ""
+    return "".join(write(part, f"{where}.content[{n}]", gallery) for n, part in enumerate(given))
+
+
+def _document(part: Part, source: Source, where: str, gallery: Gallery) -> str:
+    _check_cites_nothing(part, where)
+    if source.type == "text" and source.data is not None:
+        text = source.data
+    elif source.type == "content":
+        text = _all(_plain, source.content, f"{where}.source", gallery)
+    else:
+        raise BadRequest(
+            f"{where}.source: a document of type {source.type[:40]!r} is not read here, only text "
+            "and content",
+            hint="send its text",
+            param=f"{where}.source",
+        )
+    return attached.document(f"{part.context}\n\n{text}" if part.context else text, part.title)
+
+
+def _check_cites_nothing(part: Part, where: str) -> None:
+    if part.citations and part.citations.enabled:
+        where = f"{where}.citations"
+        raise BadRequest(f"{where}: are not served, the answer would be without", param=where)
 
 
 def _text(part: Part, where: str) -> str:

@@ -14,6 +14,7 @@ from msgspec import Meta, Raw
 from edgellm.chat.messages import Message, Tool, ToolCall, ToolChoice
 from edgellm.errors import BadRequest
 from edgellm.server.body import json_value, raw_text
+from edgellm.server.openai import attached
 from edgellm.server.openai.images import Gallery, ImageURL
 from edgellm.server.openai.structure import schema_text
 from edgellm.server.openai.unserved import NULL
@@ -29,11 +30,17 @@ Name: TypeAlias = Annotated[str, Meta(max_length=512)]
 _TOOL_NAME = re.compile(r"[A-Za-z0-9_.:/-]{1,128}")
 
 
+class FileBody(msgspec.Struct):
+    file_data: str | None = None
+    filename: Name | None = None
+
+
 class Part(msgspec.Struct):
     type: Name
     text: str | None = None
     refusal: str | None = None  # of an assistant's
     image_url: ImageURL | str | None = None  # some clients send the URL itself
+    file: FileBody | None = None
 
 
 class CalledFunction(msgspec.Struct):
@@ -96,7 +103,7 @@ Choice: TypeAlias = Literal["auto", "none", "required"] | NamedChoice | AllowedC
 
 
 def message(i: int, given: ChatMessage, gallery: Gallery) -> Message:
-    """Raises BadRequest for parts that are no text and no picture."""
+    """Raises BadRequest for parts that are neither text nor picture nor a file of text."""
     where = f"messages[{i}]"
     if given.tool_calls and given.role != "assistant":
         raise BadRequest(f"{where}.tool_calls: only an assistant calls tools", param=where)
@@ -122,9 +129,12 @@ def _written(part: Part, where: str, gallery: Gallery) -> str:
         return gallery.add(part.image_url, where)
     if part.type == "refusal" and part.refusal is not None:
         return part.refusal
+    if part.type == "file" and part.file is not None:
+        return attached.file(part.file.file_data, part.file.filename, where)
     if part.type != "text" or part.text is None:
         raise BadRequest(
-            f"{where}: a part of type {part.type[:40]!r} is not served, only text and image_url",
+            f"{where}: a part of type {part.type[:40]!r} is not served, only text, image_url and "
+            "file",
             param=where,
         )
     return part.text

@@ -18,6 +18,7 @@ from msgspec import Meta
 
 from edgellm.chat.messages import Message, ToolCall
 from edgellm.errors import BadRequest
+from edgellm.server.openai import attached
 from edgellm.server.openai.images import Gallery, ImageURL
 from edgellm.server.openai.messages import MAX_PARTS, MAX_TOOLS, Name
 from edgellm.server.responses.tools import INPUT, ToolBody, full_name, is_passed_over
@@ -32,6 +33,8 @@ class Part(msgspec.Struct, omit_defaults=True):
     refusal: str | None = None
     encrypted_content: str | None = None
     image_url: ImageURL | str | None = None
+    file_data: str | None = None
+    filename: Name | None = None
 
 
 Words = str | Annotated[list[Part], Meta(max_length=MAX_PARTS)]
@@ -167,11 +170,13 @@ class _Talk:
             return self._gallery.add(part.image_url, where)
         if part.type == "refusal" and part.refusal is not None:
             return part.refusal
+        if part.type == "input_file":
+            return attached.file(part.file_data, part.filename, where)
         if part.type == "encrypted_content" and part.encrypted_content is not None:
             return part.encrypted_content
         raise BadRequest(
-            f"{where}: a part of type {part.type[:40]!r} is not served, only input_text, and "
-            "input_image with an image_url",
+            f"{where}: a part of type {part.type[:40]!r} is not served, only input_text, "
+            "input_file, and input_image with an image_url",
             param=where,
         )
 

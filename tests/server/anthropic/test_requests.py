@@ -160,8 +160,24 @@ def test_pictures_stand_where_they_stood_also_in_a_result():
     ("block", "words"),
     [
         (
-            {"type": "document", "source": {"type": "text", "data": "x"}},
-            "messages[0].content[0]: a block of type 'document' is not served here",
+            {"type": "document", "source": {"type": "base64", "data": "aa"}},
+            "messages[0].content[0].source: a document of type 'base64' is not read here, only "
+            "text and content",
+        ),
+        (
+            {"type": "document", "source": {"type": "content", "content": [{"type": "document"}]}},
+            "messages[0].content[0].source.content[0]: a block of type 'document' is not served "
+            "here",
+        ),
+        (
+            {
+                "type": "search_result",
+                "source": "a",
+                "title": "b",
+                "content": [],
+                "citations": {"enabled": True},
+            },
+            "messages[0].content[0].citations: are not served, the answer would be without",
         ),
         ({"type": "text"}, "messages[0].content[0].text: is missing"),
         (
@@ -181,6 +197,26 @@ def test_pictures_stand_where_they_stood_also_in_a_result():
 )
 def test_what_is_not_served_is_refused_by_name(block, words):
     assert str(refused(messages=[{"role": "user", "content": [block]}])) == words
+
+
+def test_documents_are_shown_between_marks_with_their_names():
+    text = {"type": "text", "media_type": "text/plain", "data": "One."}
+    parts = [{"type": "text", "text": "Two"}, {"type": "text", "text": "."}]
+    blocks = [
+        {"type": "document", "source": text, "title": "T", "context": "Old."},
+        {"type": "document", "source": {"type": "content", "content": parts}},
+        {"type": "document", "source": {"type": "content", "content": "Three."}},
+        {"type": "search_result", "source": "http://a", "title": "B", "content": parts[:1]},
+        {"type": "text", "text": "Which?"},
+    ]
+    shown = (
+        "<document>\n<source>T</source>\nOld.\n\nOne.\n</document>\n"
+        "<document>\nTwo.\n</document>\n<document>\nThree.\n</document>\n"
+        "<document>\n<source>B, http://a</source>\nTwo\n</document>\n"
+    )
+    assert talk(("user", blocks)) == (Message("user", f"{shown}Which?"),)
+    result = {"type": "tool_result", "tool_use_id": "t", "content": blocks[:4]}
+    assert talk(("user", [result]))[0].text == shown
 
 
 def test_a_call_needs_a_name_and_an_object():

@@ -115,9 +115,9 @@ def test_an_assistant_message_may_be_empty():
     ("fields", "param", "words"),
     [
         (
-            {"messages": [{"role": "user", "content": [{"type": "file", "file": {}}]}]},
+            {"messages": [{"role": "user", "content": [{"type": "sound", "sound": {}}]}]},
             "messages[0].content[0]",
-            "'file' is not served, only text",
+            "'sound' is not served, only text",
         ),
         ({"functions": [{}]}, "functions", "replaced them by tools"),
         ({"modalities": ["text", "audio"]}, "modalities", "'audio' is not served"),

@@ -56,6 +56,16 @@ def test_what_openais_servers_did_themselves_is_passed_over_in_a_conversation():
     assert len(found.given) == 2
 
 
+def test_a_file_of_text_is_shown_and_may_come_back_by_its_response():
+    file = {"type": "input_file", "filename": "a.md", "file_data": "data:text/plain;base64,SGk="}
+    (message,) = messages({"role": "user", "content": [file, TEXT]})
+    assert message.text == "<document>\n<source>a.md</source>\nHi\n</document>\na"
+    assert (
+        b'"file_data":"data:text/plain;base64,SGk="'
+        in asked([{"role": "user", "content": [file]}]).given[0]
+    )
+
+
 def test_what_another_agent_says_is_the_users():
     words = {"type": "input_text", "text": "Message Type: NEW_TASK\nPayload:\n"}
     task = {"type": "encrypted_content", "encrypted_content": "Count the files."}

@@ -182,9 +182,9 @@ def test_a_worker_that_dies_in_a_stream_is_an_error_event():
         ({"model": "nobody"}, anthropic.NotFoundError, "no model 'nobody' is served here"),
         ({"max_tokens": -1}, anthropic.BadRequestError, "max_tokens: -1 is not a whole number"),
         (
-            {"messages": [{"role": "user", "content": [{"type": "document"}]}]},
+            {"messages": [{"role": "user", "content": [{"type": "container_upload"}]}]},
             anthropic.BadRequestError,
-            "messages[0].content[0]: a block of type 'document' is not served here",
+            "messages[0].content[0]: a block of type 'container_upload' is not served here",
         ),
         ({"system": "x" * (17 << 20)}, anthropic.RequestTooLargeError, "the body is larger"),
     ],
