@@ -62,6 +62,7 @@ def test_what_a_table_says_is_planned_and_a_flag_goes_before_it(home, tables):
     assert "ctx 256" not in reason
     assert "use agent" in reason
     assert "config.toml" not in home.run("plan", "./second.gguf").out
+    assert home.run("plan", "./first.gguf", "--users", "2").code == 0, "which finds how many"
 
 
 def test_what_was_planned_is_served_by_its_names_and_its_sampling(home, tables):

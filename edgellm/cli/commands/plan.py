@@ -1,6 +1,7 @@
 """`edgellm plan`: what would run how, on this machine or on one that is only described."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -57,12 +58,13 @@ def plan(
     if not users.are_many:
         described.check_one_machine()
     one = Wanted.of(model, config, Wishes(pins=pins, drafting=drafting, seeing=seeing))
-    users.check(one.wishes.pins)
+    users.check(pins)
     with Waiting(lambda: f"reading about {model} …"):
         found = one.resolved(plan_only=True)
     found = one.dressed(found)  # which may tell what it leaves out
     if users.are_many:
-        _sizes(found, one.wish.goal, described, users, as_json)
+        goal = replace(one.wish.goal, n_parallel=None, n_ctx=None)  # the users' number says them
+        _sizes(found, goal, described, users, as_json)
     else:
         _one_plan(one, found, described, not no_oracle, as_json)
 
