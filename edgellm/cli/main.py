@@ -44,6 +44,7 @@ _COMMANDS = {
     "up": "up",
     "serve": "serve",
     "run": "run",
+    "launch": "launch",
     "pull": "models.pull",
     "list": "models.list_models",
     "show": "models.show",

@@ -25,7 +25,7 @@ def test_a_call_imports_the_module_of_its_own_command_only():
 def test_every_name_has_a_command_that_bears_it():
     commands = get_command(app).commands
     assert [command.name for command in commands.values()] == list(commands)
-    assert len(commands) == len(list(commands)) == 22
+    assert len(commands) == len(list(commands)) == 24
     assert "ls" in commands
 
 

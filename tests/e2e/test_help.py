@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from edgellm.cli.main import app
 
 COMMANDS = (
-    "up", "serve", "run", "pull", "list", "show", "rm", "export", "import", "verify", "ps", "stop",
-    "probe", "plan", "recommend", "top", "record", "bench", "tune", "cost", "doctor",
+    "up", "serve", "run", "launch", "pull", "list", "show", "rm", "export", "import", "verify",
+    "ps", "stop", "probe", "plan", "recommend", "top", "record", "bench", "tune", "cost", "doctor",
 )  # fmt: skip
 HEAVY = (
     "huggingface_hub", "httpx2", "textual", "starlette", "uvicorn", "jinja2", "msgspec", "numpy",

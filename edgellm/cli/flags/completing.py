@@ -62,6 +62,14 @@ def in_catalog(incomplete: str) -> list[str]:
     return []
 
 
+def apps(incomplete: str) -> list[str]:
+    from edgellm.cli.launching.apps import load
+
+    with contextlib.suppress(EdgellmError):
+        return words(*(app.name for app in load()))(incomplete)
+    return []
+
+
 def boards(incomplete: str) -> list[str]:
     from edgellm.probe.known.boards import board_names
 

@@ -1,0 +1,29 @@
+"""What a server lacks for an app, in words that say what to do. Pure."""
+
+import shlex
+from collections.abc import Iterator
+
+from edgellm.cli.launching.apps import App
+from edgellm.status import ModelStatus
+
+
+def shortcomings(app: App, model: ModelStatus, *, is_served: bool) -> Iterator[str]:
+    """Nothing is said of what nobody knows. `is_served`: else it is loaded for this app alone."""
+    n_ctx = model.plan.n_ctx_seq if model.plan else None
+    if n_ctx is not None and n_ctx < app.needs_ctx:
+        yield (
+            f"{app.title} needs some {app.needs_ctx} tokens of context, and {model.name} has "
+            f"{n_ctx}: a prompt that doesn't fit is refused\n"
+            f"  → {_command(app, shlex.quote(model.name), is_served)} --ctx {app.needs_ctx}"
+        )
+    if app.needs_tools and model.shows_tools is False:
+        yield (
+            f"{app.title} works by calling tools, and {model.name} was not made for that: its chat "
+            "template shows none\n  → edgellm recommend --use agent"
+        )
+
+
+def _command(app: App, model: str, is_served: bool) -> str:
+    if is_served:
+        return f"edgellm serve {model} --use {app.use}"
+    return f"edgellm launch {app.name} --model {model}"

@@ -1,0 +1,29 @@
+from tui_samples import model, plan
+
+from edgellm.cli.launching.apps import named
+from edgellm.cli.launching.fitness import shortcomings
+
+CLAUDE, AIDER = named("claude"), named("aider")
+
+
+def test_a_context_that_is_too_small_is_told_with_both_numbers_and_the_command():
+    served = model(name="my model.gguf", plan=plan(n_ctx_seq=8192), shows_tools=True)
+    (text,) = shortcomings(CLAUDE, served, is_served=True)
+    assert "32768 tokens of context, and my model.gguf has 8192" in text
+    assert "edgellm serve 'my model.gguf' --use agent --ctx 32768" in text
+    (text,) = shortcomings(CLAUDE, served, is_served=False)
+    assert text.endswith("→ edgellm launch claude --model 'my model.gguf' --ctx 32768")
+
+
+def test_a_model_without_tools_is_told_of_only_where_tools_are_called():
+    served = model(plan=plan(n_ctx_seq=65536), shows_tools=False)
+    (text,) = shortcomings(CLAUDE, served, is_served=True)
+    assert "calling tools" in text
+    assert [*shortcomings(AIDER, served, is_served=True)] == []
+
+
+def test_what_fits_and_what_nobody_knows_is_no_shortcoming():
+    fits = model(plan=plan(n_ctx_seq=CLAUDE.needs_ctx), shows_tools=True)
+    unknown = model(plan=None, shows_tools=None)
+    for served in (fits, unknown):
+        assert [*shortcomings(CLAUDE, served, is_served=True)] == []

@@ -1,0 +1,99 @@
+"""`edgellm launch`: the server is found and told to the app, whose exit code is ours. The apps are
+stand-ins (tests/launched_app.py) that ask by the real clients."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import launched_app
+import pytest
+
+from edgellm.cli.launching.apps import load
+
+pytestmark = pytest.mark.model
+STAND_IN = Path(launched_app.__file__)
+ENDED = 7  # how it ends
+
+
+@pytest.fixture
+def path(tmp_path_factory):
+    """A PATH on which every app is."""
+    folder = tmp_path_factory.mktemp("bin")
+    for app in load():
+        program = folder / app.program
+        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{STAND_IN}" {app.name} "$@"\n')
+        program.chmod(0o755)
+    return f"{folder}{os.pathsep}{os.environ['PATH']}"
+
+
+@pytest.mark.parametrize("app", load(), ids=lambda app: app.name)
+def test_each_app_asks_the_server_that_runs(demo_home, path, app):
+    leads_elsewhere = dict.fromkeys(app.unset, "1")
+    done = demo_home.run("launch", app.name, "--", "hello", PATH=path, **leads_elsewhere)
+
+    assert done.code == ENDED, done.err
+    told = json.loads(done.out)
+    assert told["said"]
+    assert told["last"] == ["hello"]
+
+
+def test_what_the_model_lacks_is_told_before(demo_home, path):
+    done = demo_home.run("launch", "claude", PATH=path)
+
+    assert "Claude Code needs some 32768 tokens of context, and demo has" in done.err
+    assert "edgellm serve demo --use agent --ctx 32768" in done.err
+
+
+def test_a_server_with_a_key_is_asked_with_it_and_print_never_shows_it(home, path):
+    with home.serving("serve", "demo", "--port", "0", EDGELLM_API_KEY="s3cret"):
+        done = home.run("launch", "opencode", PATH=path, EDGELLM_API_KEY="s3cret")
+        shown = home.run("launch", "opencode", "--print", EDGELLM_API_KEY="s3cret")
+
+    assert done.code == ENDED, done.err
+    assert json.loads(done.out)["said"]
+    assert 'export LOCAL_SERVER_KEY="$EDGELLM_API_KEY"' in shown.out
+    assert "s3cret" not in shown.out
+
+
+def test_a_model_that_is_not_served_is_there_as_long_as_the_app(home, path):
+    done = home.run("launch", "codex", "--model", "demo", "--ctx", "512", PATH=path)
+
+    assert done.code == ENDED, done.err
+    assert json.loads(done.out)["said"]
+    assert home.run("ps").out.startswith("no server is running here")
+
+
+def test_without_a_server_it_is_said_how_to_have_one(home, path):
+    done = home.run("launch", "codex", PATH=path)
+
+    assert done.code == 12
+    assert "edgellm launch codex --model MODEL" in done.err
+
+
+def test_one_that_is_not_installed_is_told_with_how_it_would_be(home):
+    done = home.run("launch", "goose", PATH="/usr/bin:/bin")
+
+    assert done.code == 78
+    assert "Goose (goose) is not on your PATH" in done.err
+    assert "goose-docs.ai" in done.err
+
+
+def test_a_unix_socket_is_refused_with_a_way_out(home, path):
+    socket = home.folder / "e.sock"
+    with home.serving("serve", "demo", "--unix-socket", str(socket)):
+        done = home.run("launch", "codex", PATH=path)
+
+    assert done.code == 2
+    assert "Codex can't speak over a unix socket" in done.err
+    assert "edgellm serve demo --port 0" in done.err
+
+
+def test_the_table_and_its_json_say_what_is_installed(home, path):
+    table = home.run("launch", PATH=path)
+    (claude,) = [row for row in table.out.splitlines() if row.startswith("claude")]
+    assert claude.split() == ["claude", "Claude", "Code", "yes", "anthropic", "32768", "yes"]
+
+    rows = {row["name"]: row for row in json.loads(home.run("launch", "--json").out)}
+    assert rows["goose"]["path"] is None
+    assert [*rows] == [app.name for app in load()]
