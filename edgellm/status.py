@@ -184,6 +184,12 @@ class EnergyStatus(msgspec.Struct, frozen=True, kw_only=True):
     currency: str = "USD"
 
 
+class KeyStatus(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    n_running: Whole = 0  # requests that run or wait
+    used_today: Whole = 0  # tokens, prompts' and answers'
+
+
 class Download(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     done_bytes: Whole
@@ -202,6 +208,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     download: Download | None = None
     held_up: str | None = None  # why new requests wait: a guard rail's words
     energy: EnergyStatus | None = None  # None: no sensor tells of any
+    keys: tuple[KeyStatus, ...] = ()  # whose use the asking key may see; none: nobody's, or no keys
     log: tuple[str, ...] = ()  # the last lines
 
 

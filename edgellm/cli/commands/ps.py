@@ -17,6 +17,7 @@ _HEADINGS = (
     "NAME", "STATE", "QUANT", "PROCESSOR", "CONTEXT", "MEMORY", "LLAMA.CPP'S",
     "TOK/S NOW",
 )  # fmt: skip
+_MOST_KEYS = 5
 _DROPPED_FIRST = ("QUANT", "LLAMA.CPP'S", "PROCESSOR")
 
 
@@ -141,6 +142,19 @@ def notes(status: "Status") -> Iterator[str]:
             yield f"  {model.name}: {model.health.message}"
     if status.held_up:
         yield f"  new requests wait: {status.held_up}"
+    if shares := used_today(status):
+        yield f"  today's tokens: {shares}; edgellm usage tells more"
+
+
+def used_today(status: "Status") -> str:
+    """ "anna 62%, ci 38%", the largest first; nothing where one key has used all of them."""
+    using = sorted((one for one in status.keys if one.used_today), key=lambda k: -k.used_today)
+    n_all = sum(one.used_today for one in using)
+    if len(using) < 2:
+        return ""
+    shown = [f"{one.name} {one.used_today / n_all:.0%}" for one in using[:_MOST_KEYS]]
+    more = len(using) - len(shown)
+    return ", ".join([*shown, f"{more} more"] if more else shown)
 
 
 def processor(model: "ModelStatus") -> str:

@@ -51,7 +51,9 @@ async def health(request: Request) -> Response:
 
 
 async def show_status(request: Request) -> Response:
-    told = gateway_of(request).live.status(models_of(request))
+    gateway = gateway_of(request)
+    keys = gateway.books.allowances() if key_of(request).admin else ()
+    told = gateway.live.status(models_of(request), keys)
     return Response(status.encode(told), media_type="application/json")
 
 

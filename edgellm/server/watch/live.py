@@ -7,7 +7,7 @@ once a second); only the rates are ours, from the worker's counters over the las
 import os
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ import edgellm
 from edgellm.chat.events import Finished
 from edgellm.meter.health import Health
 from edgellm.meter.sample import Sample
+from edgellm.meter.usage.counts import Allowance
 from edgellm.probe.hardware import Device, Hardware
 from edgellm.runner.account import measured_shares
 from edgellm.runner.engine import Engine
@@ -31,6 +32,7 @@ from edgellm.status import (
     DeviceStatus,
     Download,
     HealthStatus,
+    KeyStatus,
     MemoryParts,
     ModelStatus,
     PlanStatus,
@@ -119,8 +121,9 @@ class Live:
         energy = self._joules.status() if self._joules else None
         return energy.total_j if energy else None
 
-    def status(self, models: Models | None = None) -> Status:
-        """`models`: those that are there for whoever asks; None: all."""
+    def status(self, models: Models | None = None, keys: Iterable[Allowance] = ()) -> Status:
+        """`models`: those that are there for whoever asks; None: all. `keys`: those whose use he
+        may see."""
         self.tick()
         now_s, shown = self._clock(), self._models if models is None else models
         lines = [line for served in shown for line in served.engine.log]
@@ -134,6 +137,10 @@ class Live:
             download=self._download(),
             held_up=self._held_up(),
             energy=self._joules.status() if self._joules else None,
+            keys=tuple(
+                KeyStatus(name=one.key, n_running=one.n_running, used_today=one.used_today)
+                for one in keys
+            ),
             log=tuple(lines[-_LOG_LINES:]),
         )
 

@@ -2,7 +2,9 @@
 
 from typing import NamedTuple
 
-from edgellm.status import ModelStatus, SequenceStatus
+from rich.cells import cell_len
+
+from edgellm.status import KeyStatus, ModelStatus, SequenceStatus
 from edgellm.tui.drawn import numbers
 from edgellm.tui.drawn.lines import Block, Line, Span, Tone, bar, box, pad
 from edgellm.tui.view import View
@@ -44,7 +46,7 @@ def sequence_table(view: View, width: int, height: int) -> Block:
         key=lambda pair: (_ORDER.get(pair[0].state, 3), pair[0].request_id),
     )
     title = (Span("requests", "strong"),)
-    note = _note(models)
+    note = _note(models, view.status.keys if view.status else (), inner)
     if not sequences:
         body: Block = [(Span("no request is running", "dim"),)] if view.status else []
         return box(title, note, body, width, height)
@@ -56,10 +58,14 @@ def sequence_table(view: View, width: int, height: int) -> Block:
     return box(title, note, body, width, height)
 
 
-def _note(models: tuple[ModelStatus, ...]) -> Line:
+def _note(models: tuple[ModelStatus, ...], keys: tuple[KeyStatus, ...], width: int) -> Line:
+    """With whose they are, where several keys have some and there is room beside the title."""
     running = sum(model.n_running for model in models)
     waiting = sum(model.n_waiting for model in models)
-    return (Span(f"{running} running · {waiting} waiting", "label"),)
+    note = f"{running} running · {waiting} waiting"
+    having = [f"{one.name}: {one.n_running}" for one in keys if one.n_running]
+    whose = f"{', '.join(having)} · {note}" if len(having) > 1 else note
+    return (Span(whose if cell_len(whose) <= width // 2 else note, "label"),)
 
 
 def _head(width: int) -> Line:

@@ -10,6 +10,7 @@ from edgellm.cli.commands.ps import _rows, notes, pace, processor, ps, stop
 from edgellm.errors import BadRequest, NotServing
 from edgellm.status import (
     HealthStatus,
+    KeyStatus,
     MemoryParts,
     ModelStatus,
     PlanStatus,
@@ -205,3 +206,18 @@ def test_deaths_are_told_below_the_table():
     died = structs.replace(model(0, {"cpu": 1}), n_restarts=2)
     status = Status(version="1", pid=1, url="u", uptime_s=1.0, models=(died, model(0)))
     assert [*notes(status)] == ["  m: its process died 2×, and was started again"]
+
+
+def by_key(**used):
+    keys = tuple(KeyStatus(name=name, used_today=n) for name, n in used.items())
+    return [*notes(Status(version="1", pid=1, url="u", uptime_s=1.0, keys=keys))]
+
+
+def test_what_keys_have_used_today_is_told_where_several_have():
+    assert by_key() == []
+    assert by_key(anna=100, ci=0) == []
+    assert by_key(ci=38, anna=62) == [
+        "  today's tokens: anna 62%, ci 38%; edgellm usage tells more"
+    ]
+    (line,) = by_key(**{f"k{i}": 10 for i in range(9)})
+    assert line.startswith("  today's tokens: k0 11%, k1 11%, k2 11%, k3 11%, k4 11%, 4 more;")

@@ -315,6 +315,14 @@ def test_counts_are_told_by_key_to_who_may_see_them():
         assert own["machine"] == []
 
 
+def test_a_status_tells_of_keys_to_who_may_see_what_they_use():
+    with serving(key("anna"), key("boss", admin=True)) as live:
+        ask(live, "anna")
+        told = get(live, "boss", "/edgellm/status").json()["keys"]
+        assert [(one["name"], one["used_today"]) for one in told] == [("anna", 9), ("boss", 0)]
+        assert get(live, "anna", "/edgellm/status").json()["keys"] == []
+
+
 def test_counts_are_on_the_disk_when_the_server_has_ended_and_hold_no_word(tmp_path):
     diary = Diary(tmp_path / "usage", 3)
     with serving(key("anna"), diary=diary) as live:

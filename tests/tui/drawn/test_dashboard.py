@@ -14,9 +14,10 @@ from tui_samples import (
 )
 from tui_samples import text as shown
 
-from edgellm.status import HealthStatus
+from edgellm.status import HealthStatus, KeyStatus
 from edgellm.tui.drawn.dashboard import arrange, banner, dashboard, download_line
 from edgellm.tui.drawn.lines import width_of
+from edgellm.tui.drawn.sequences import sequence_table
 from edgellm.tui.view import View
 
 SIZES = [(60, 16), (80, 23), (80, 50), (100, 30), (120, 39), (149, 40), (150, 40), (211, 60)]
@@ -202,6 +203,22 @@ def test_requests_stand_by_what_they_do():
     table = [pair for pair in words if pair and pair[0].isdigit()]
     assert table == [["3", "decode"], ["2", "prefill"], ["1", "waiting"]]
     assert "1,536/2,204" in screen
+
+
+KEYS = tuple(KeyStatus(name=name, n_running=n) for name, n in (("anna", 2), ("ci", 1), ("idle", 0)))
+
+
+def heading(width, keys):
+    return shown(sequence_table(seen(ordinary(keys=keys)), width, 8)).splitlines()[0]
+
+
+def test_whose_requests_they_are_is_told_where_several_keys_have_some_and_there_is_room():
+    assert "anna: 2, ci: 1 · 1 running · 0 waiting" in heading(120, KEYS)
+    assert "anna" not in heading(120, KEYS[:1])
+    assert "anna" not in heading(60, KEYS)
+    assert "1 running · 0 waiting" in heading(60, KEYS)
+    many = tuple(KeyStatus(name=f"key-{i}", n_running=1) for i in range(40))
+    assert "key-1" not in heading(120, many)
 
 
 def test_a_download_shows_bytes_rate_and_time_left():
