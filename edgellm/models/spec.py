@@ -14,8 +14,13 @@ from typing import Final
 
 from edgellm.errors import BadGGUF
 from edgellm.models.anatomy.graph_facts import EXPERT_MATRICES, GraphFacts, LayerTensor, graph_facts
-from edgellm.models.anatomy.memory_kinds import NO_MEMORY, LayerMemory, layer_memory, window_tokens
-from edgellm.models.anatomy.memory_kinds import KVKind as KVKind
+from edgellm.models.anatomy.memory_kinds import (
+    NO_MEMORY,
+    KVKind,
+    LayerMemory,
+    layer_memory,
+    window_tokens,
+)
 from edgellm.models.anatomy.tensor_types import TypeShare, type_shares
 from edgellm.models.gguf.header import GGUFHeader, TensorInfo
 from edgellm.models.gguf.values import StringArray

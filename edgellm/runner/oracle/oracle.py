@@ -25,9 +25,10 @@ from edgellm.runner.build import llama_build
 from edgellm.runner.oracle.cache import Answer, OracleCache
 from edgellm.runner.oracle.messages import DescribedDevice, Question
 from edgellm.runner.oracle.process import OracleProcess
+from edgellm.selector.memory.compute import output_bytes
 from edgellm.selector.memory.layout import HOST_ONLY
-from edgellm.selector.memory.memory import output_bytes, weight_bytes
 from edgellm.selector.memory.shape import ContextShape
+from edgellm.selector.memory.weights import weight_bytes
 from edgellm.selector.oracle import BufferBytes
 from edgellm.selector.plan import Candidate, Placement
 

@@ -20,16 +20,11 @@ def compute_bytes(
 
     `exact` is for what is decided; a search that compares hundreds does without it.
     """
-    if is_known(spec):
+    if replay.is_known(spec):
         *each, host = replay.reserved_bytes(spec, shape, layout, exact=exact)
     else:
         *each, host = estimate.reserved_bytes(spec, shape, layout)
     return (*each, host + output_bytes(spec, shape))
-
-
-def is_known(spec: ModelSpec) -> bool:
-    """Whether compute buffers are exact; if not, a plan should say that it is an estimate."""
-    return replay.is_known(spec)
 
 
 def output_bytes(spec: ModelSpec, shape: ContextShape) -> int:

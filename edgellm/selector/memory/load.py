@@ -11,13 +11,10 @@ from itertools import accumulate
 
 from edgellm.models.spec import ModelSpec
 from edgellm.selector.memory.buffers import Buffers
+from edgellm.selector.memory.kv import cumulated_kv_bytes
 from edgellm.selector.memory.layout import NOTHING_ASIDE, Aside, Layout
-from edgellm.selector.memory.memory import (
-    ContextShape,
-    cumulated_kv_bytes,
-    cumulated_layer_bytes,
-)
-from edgellm.selector.memory.weights import cumulated_aside_bytes, held_bytes
+from edgellm.selector.memory.shape import ContextShape
+from edgellm.selector.memory.weights import cumulated_aside_bytes, cumulated_layer_bytes, held_bytes
 from edgellm.selector.oracle import BufferBytes
 from edgellm.values import frozen
 

@@ -7,15 +7,10 @@ compute buffer is the peak of ggml's graph allocator (exact where `is_known`).
 
 from edgellm.models.spec import ModelSpec
 from edgellm.selector.memory.compute import compute_bytes
-from edgellm.selector.memory.compute import output_bytes as output_bytes
-from edgellm.selector.memory.kv import cell_bytes as cell_bytes
-from edgellm.selector.memory.kv import cumulated_kv_bytes as cumulated_kv_bytes
 from edgellm.selector.memory.kv import kv_bytes_of_parts
 from edgellm.selector.memory.layout import Layout
-from edgellm.selector.memory.shape import ContextShape as ContextShape
-from edgellm.selector.memory.weights import cumulated_layer_bytes as cumulated_layer_bytes
-from edgellm.selector.memory.weights import host_weight_bytes as host_weight_bytes
-from edgellm.selector.memory.weights import weight_bytes as weight_bytes
+from edgellm.selector.memory.shape import ContextShape
+from edgellm.selector.memory.weights import weight_bytes
 from edgellm.selector.oracle import BufferBytes
 
 

@@ -19,9 +19,9 @@ from typing import TypeVar
 from edgellm.probe.hardware import Device
 from edgellm.selector.memory.layout import NOTHING_ASIDE, Aside, Layout
 from edgellm.selector.memory.load import Load, take
-from edgellm.selector.memory.memory import host_weight_bytes
 from edgellm.selector.memory.process import process_bytes
 from edgellm.selector.memory.shares import Ways
+from edgellm.selector.memory.weights import host_weight_bytes
 from edgellm.selector.placing.machine import Machine
 from edgellm.selector.placing.proportions import layer_counts
 from edgellm.values import frozen

@@ -22,7 +22,8 @@ from edgellm.selector.placing.machine import Machine
 from edgellm.selector.plan import Placement, Share
 from edgellm.selector.power import power_w
 from edgellm.selector.search.settings import Setting
-from edgellm.selector.speed.speed import active_bytes, decode_tok_s, ttft_s
+from edgellm.selector.speed.speed import decode_tok_s, ttft_s
+from edgellm.selector.speed.work import active_bytes
 
 _LAYERS_DIFFER = 1.1  # the head has no attention, some layers a smaller cache
 _STEPS = 12  # of n_cpu_moe, rounded down: each is one question to the speed model

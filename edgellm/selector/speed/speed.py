@@ -20,7 +20,6 @@ from edgellm.selector.plan import Placement, Range
 from edgellm.selector.speed.speed_profile import SpeedProfile
 from edgellm.selector.speed.stages import Stage, stages_of
 from edgellm.selector.speed.work import Step
-from edgellm.selector.speed.work import active_bytes as active_bytes
 from edgellm.values import frozen
 
 _DEPTH = 512  # tokens already in the cache when we say how fast one decodes

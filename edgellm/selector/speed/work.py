@@ -13,8 +13,7 @@ from typing import NamedTuple
 from edgellm.models.anatomy.tensor_types import EXPERT_CLASSES, TypeShare
 from edgellm.models.quants import BY_NAME
 from edgellm.models.spec import LayerSpec, ModelSpec
-from edgellm.selector.memory.kv import sliding_cells
-from edgellm.selector.memory.memory import cell_bytes
+from edgellm.selector.memory.kv import cell_bytes, sliding_cells
 from edgellm.selector.memory.shape import ContextShape
 from edgellm.selector.plan import ExpertPart, KVType, Placement, Share
 from edgellm.values import frozen

@@ -6,7 +6,8 @@ import pytest
 import selector_specs as specs
 from selector_layouts import on_devices, shape
 
-from edgellm.selector.memory.compute import compute_bytes, is_known, output_bytes
+from edgellm.selector.graph.replay import is_known
+from edgellm.selector.memory.compute import compute_bytes, output_bytes
 from edgellm.selector.memory.layout import HOST_ONLY
 from edgellm.units import MIB
 

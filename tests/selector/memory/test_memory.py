@@ -24,7 +24,8 @@ from edgellm.models.local import read_spec
 from edgellm.models.spec import ModelSpec, model_spec
 from edgellm.probe.hardware import Cpu, Device, Hardware, MemoryPool
 from edgellm.runner.oracle.oracle import LlamaOracle
-from edgellm.selector.memory.compute import is_known, output_bytes
+from edgellm.selector.graph.replay import is_known
+from edgellm.selector.memory.compute import output_bytes
 from edgellm.selector.memory.layout import HOST_ONLY, layout_of
 from edgellm.selector.memory.memory import needs
 from edgellm.selector.memory.shape import ContextShape

@@ -11,7 +11,7 @@ from edgellm.profiles import load_profiles
 from edgellm.selector.memory.budget import pool_budgets
 from edgellm.selector.memory.layout import Aside
 from edgellm.selector.memory.load import Bulk
-from edgellm.selector.memory.memory import ContextShape
+from edgellm.selector.memory.shape import ContextShape
 from edgellm.selector.memory.shares import Ways
 from edgellm.selector.placing.experts import fewest_experts, first
 from edgellm.selector.placing.filling import Filling

@@ -9,7 +9,7 @@ from edgellm.profiles import load_profiles
 from edgellm.selector.memory.budget import pool_budgets
 from edgellm.selector.memory.layout import NOTHING_ASIDE, Aside
 from edgellm.selector.memory.load import Bulk, take
-from edgellm.selector.memory.memory import ContextShape
+from edgellm.selector.memory.shape import ContextShape
 from edgellm.selector.memory.shares import Ways
 from edgellm.selector.placing.filling import Filling
 from edgellm.selector.placing.machine import Machine
