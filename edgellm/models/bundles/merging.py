@@ -35,8 +35,8 @@ class Merged:
 def merged(root: Path, manifest: Manifest) -> Merged:
     """Raises BadBundle for a manifest there that can't be read: it is not overwritten; BadRequest
     for a model there that isn't whole, and would be lost."""
-    old_data = _data_at(root / MANIFEST)
-    old, pending = _manifest(root / MANIFEST, old_data), _pending(root / PENDING)
+    old_data, pending_data = _data_at(root / MANIFEST), _data_at(root / PENDING)
+    old, pending = _manifest(root / MANIFEST, old_data), _pending(pending_data)
     new = {key_of(model) for model in manifest.models}
     had = [one for one in old.models if key_of(one) not in new] if old else []
     kept = [one for one in had if not _is_gone(root, one)]
@@ -45,12 +45,14 @@ def merged(root: Path, manifest: Manifest) -> Merged:
     for one in kept:
         _check_whole(root, one, comes)
     models = tuple(sorted((*kept, *manifest.models), key=key_of))
-    is_same = old is not None and models == tuple(sorted(old.models, key=key_of))
-    result = old if old and is_same else with_models(manifest, models)
-    data = old_data if old_data and is_same else encode(result)
+    result = with_models(manifest, models)
+    data = None
+    for told, its_data in ((old, old_data), (pending, pending_data)):
+        if data is None and told and models == tuple(sorted(told.models, key=key_of)):
+            result, data = told, its_data  # when it was made, and so its signature, stays
     gone = tuple(one.name for one in had if one not in kept)
     names, rest = tuple(one.name for one in kept), _rest(result, pending)
-    return Merged(result, data, old, old_data, pending, names, gone, rest)
+    return Merged(result, data or encode(result), old, old_data, pending, names, gone, rest)
 
 
 def key_of(model: BundledModel) -> tuple[str, str]:
@@ -86,10 +88,10 @@ def _manifest(path: Path, data: bytes | None) -> Manifest | None:
         raise
 
 
-def _pending(path: Path) -> Manifest | None:
+def _pending(data: bytes | None) -> Manifest | None:
     """What can't be read vouches for nothing."""
     try:
-        return _manifest(path, _data_at(path))
+        return None if data is None else decode(data)
     except BadBundle:
         return None
 

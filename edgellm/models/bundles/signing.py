@@ -29,7 +29,8 @@ def signed(root: Path, both: Merged, key: Path | None) -> Signed:
     """Raises BadRequest, BadBundle for what is no signature's file, ConfigError, OSError."""
     there = FolderSource(root).signature()
     if key is None:
-        if there is not None and both.data != both.old_data:
+        is_left = there is None or both.data == both.old_data
+        if not (is_left or key_behind(both.data, there or b"")):
             raise needs_key(root)
         return Signed(both.data, None, is_new=False)
     old_key = key_behind(both.old_data, there) if both.old_data and there else None

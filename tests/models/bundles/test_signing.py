@@ -69,6 +69,10 @@ def signer(place: Path | str, signers: Path, stdin: io.BytesIO | None = None) ->
         return bundle.signed_by
 
 
+def stop(done: int, total: int, rate: float | None) -> None:
+    raise KeyboardInterrupt
+
+
 def made(store: Store, tmp_path: Path, kind: str, key: Path | None) -> tuple[str, io.BytesIO]:
     if kind == "pipe":
         export(store, "-", stdout=(out := io.BytesIO()), key=key)
@@ -339,6 +343,34 @@ def test_what_is_missing_in_a_signed_bundle_is_mended_without_a_key(
     assert len(bring_all(Store(tmp_path / "there"), out, signers=signers)) == 1
 
 
+def test_mending_a_signed_bundle_goes_on_without_a_key_where_it_was_broken_off(
+    store: Store, key: Path, signers: Path, tmp_path: Path
+):
+    out = tmp_path / "out"
+    first = export(store, out, key=key)
+    next(out.rglob("*.gguf")).unlink()
+    with pytest.raises(KeyboardInterrupt):
+        export(store, out, progress=stop)
+    assert not (out / MANIFEST).exists()
+    assert export(store, out).sha256 == first.sha256
+    assert signer(out, signers)
+
+
+def test_a_signed_export_that_was_broken_off_is_not_ended_without_the_key(
+    store: Store, key: Path, signers: Path, tmp_path: Path
+):
+    out = tmp_path / "out"
+    export(store, out, key=key)
+    filled(store.root, SMALL, repo="org/small")
+    with pytest.raises(KeyboardInterrupt):
+        export(store, out, SMALL_NAME, key=key, progress=stop)
+    assert signer(out, signers)
+    with pytest.raises(BadRequest, match="is signed"):
+        export(store, out, SMALL_NAME)
+    export(store, out, SMALL_NAME, key=key)
+    assert len(bring_all(Store(tmp_path / "there"), out, signers=signers)) == 2
+
+
 def test_the_same_export_with_the_same_key_writes_nothing(store: Store, key: Path, tmp_path: Path):
     out = tmp_path / "out"
     first = export(store, out, key=key)
@@ -392,9 +424,6 @@ def test_an_authority_vouches_for_the_keys_that_it_has_signed(
 def test_a_signed_export_that_was_broken_off_goes_on_and_is_signed(
     store: Store, key: Path, signers: Path, tmp_path: Path
 ):
-    def stop(done: int, total: int, rate: float | None) -> None:
-        raise KeyboardInterrupt
-
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
         export(store, out, key=key, progress=stop)
