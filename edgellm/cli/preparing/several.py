@@ -42,8 +42,8 @@ def prepare_all(
     first_name = name or _name_of(choices[0])
     _check_names([first_name, *(_name_of(choices[i]) for i in range(1, len(models)))], beside)
     made, besides = _fetched(choices, (stays, turns), hardware, beside, name)
-    if len(turns) > 1:
-        made |= {i: replace(made[i], sleeps=True) for i in turns}
+    if len(models) > 1:
+        made |= {i: replace(one, sleeps=not one.is_pinned) for i, one in made.items()}
     return (*(made[i] for i in range(len(models))), *besides)
 
 

@@ -74,6 +74,11 @@ def test_one_that_is_pinned_takes_no_turns_and_is_planned_first(files):
 
     assert [each.sleeps for each in (one, two, three)] == [True, False, True]
     assert two.is_pinned
+    assert [each.sleeps for each in prepared(files, {"one": {"pinned": True}}, "one", "two")] == [
+        False, True,
+    ]  # fmt: skip
+    both = {"one": {"pinned": True}, "two": {"pinned": True}}
+    assert [each.sleeps for each in prepared(files, both, "one", "two")] == [False, False]
     assert two.plan.prefix_ram_bytes >= one.plan.prefix_ram_bytes
     (single,) = prepared(files, {"one": {"pinned": True, "ctx": 64}}, "one")
     assert (single.sleeps, single.plan.n_ctx_seq) == (False, 64)
