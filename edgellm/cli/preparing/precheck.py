@@ -18,7 +18,8 @@ _TIMEOUT_S = 1.0
 
 def check_address(config: Config, *, insecure: bool = False) -> None:
     """Raises AddressInUse, and ConfigError for a place that others reach and no key protects, and
-    for a certificate that is none."""
+    for a certificate or a file of a key that is none."""
+    config.all_keys()
     bind = bind_of(config)
     if bind.unix_path:
         return

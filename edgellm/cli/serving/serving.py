@@ -242,6 +242,14 @@ def _hearers(instance: Instance) -> list[OnChange]:
     return [say, Webhook(url, instance.say).tell] if url else [say]
 
 
+def _tell_of_unserved(instance: Instance, models: Models) -> None:
+    """A name in a key's `models` that is spelt otherwise would be no model, and no error."""
+    for name, key in instance.config.keys.items():
+        missing = [model for model in key.models or () if not tuple(models.only((model,)))]
+        if missing:
+            instance.say(f"keys.{name}: not served now: {', '.join(missing)}")
+
+
 async def _load(
     instance: Instance, fleet: Fleet, observer: Observer, listening: "asyncio.Future[str]"
 ) -> None:
@@ -251,6 +259,7 @@ async def _load(
     instance.on_listening(url)
     listed = [(prepared, fleet.add(prepared)) for prepared in instance.prepared]
     instance.on_loading(fleet.models)
+    _tell_of_unserved(instance, fleet.models)
     for prepared, served in listed:
         is_first = served is listed[0][1] and instance.wakes_first
         if prepared.sleeps and not is_first:

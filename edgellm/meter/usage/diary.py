@@ -6,6 +6,8 @@ asked for, counted by files: a clock that jumps years ahead for a moment must no
 """
 
 import fcntl
+import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +21,8 @@ from edgellm.meter.usage.counts import Day
 
 _SUFFIX: Final = ".json"
 _ASIDE: Final = ".unreadable"
+_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_PATIENCE_S, _LOOK_AGAIN_S = 5.0, 0.05  # for the lock: who holds it may have been stopped
 _MOST_BYTES: Final = 16 << 20  # 256 keys and a hundred models are a quarter of it
 
 
@@ -47,13 +51,10 @@ class Diary:
     def days(self) -> list[str]:
         """Those that are kept, the oldest first. Raises OSError."""
         try:
-            return sorted(
-                path.name.removesuffix(_SUFFIX)
-                for path in self._folder.iterdir()
-                if path.suffix == _SUFFIX
-            )
+            files = [path for path in self._folder.iterdir() if path.suffix == _SUFFIX]
         except FileNotFoundError:
             return []
+        return sorted(path.stem for path in files if _DAY.fullmatch(path.stem))
 
     def between(self, since: str, until: str) -> dict[str, Day]:
         """Both days are in it. Raises OSError."""
@@ -77,7 +78,16 @@ class Diary:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         with (self._folder / "lock").open("ab") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            ends_s = time.monotonic() + _PATIENCE_S
+            while True:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError as error:
+                    if time.monotonic() > ends_s:
+                        words = "another server holds the lock"
+                        raise BlockingIOError(error.errno, words, file.name) from error
+                    time.sleep(_LOOK_AGAIN_S)
             yield
 
 

@@ -1,16 +1,26 @@
 import asyncio
 import socket
+from dataclasses import replace
 
 import pytest
 from certificates import FOLDER
 from server.server_fakes import hardware, served
 
 from edgellm.cli.preparing.precheck import bind_of
-from edgellm.cli.serving.serving import Instance, _hearers, _sandbox, _terms, run_instance
+from edgellm.cli.serving.serving import (
+    Instance,
+    _hearers,
+    _sandbox,
+    _tell_of_unserved,
+    _terms,
+    run_instance,
+)
 from edgellm.config import Config
 from edgellm.errors import ConfigError
+from edgellm.keys import KeySettings
 from edgellm.meter.health import Finding, Health
 from edgellm.runner.sandbox.rules import Wish
+from edgellm.server.served import Models
 
 ILL = Health("degraded", Finding("thermal", "too hot"), 3.0)
 HOOK = "http://127.0.0.1:9/hook"
@@ -68,3 +78,34 @@ def test_adapters_that_may_come_later_are_within_a_workers_reach(tmp_path, monke
         "on", (bytes(tmp_path / "loras"),)
     )
     assert _sandbox(Config()) == Wish()
+
+
+ANNA = KeySettings(key="k", tokens_per_day=10)
+
+
+@pytest.mark.parametrize(
+    ("settings", "n_days"),
+    [
+        ({}, 400),
+        ({"usage_days": 7}, 7),
+        ({"usage_days": 0}, None),
+        ({"usage_days": 0, "keys": {"anna": KeySettings(key="k")}}, None),
+        ({"usage_days": 0, "keys": {"anna": ANNA}}, 1),  # or a restart would be a new day
+    ],
+)
+def test_so_many_days_of_use_are_kept_as_the_settings_say(settings, n_days):
+    made = replace(instance([], **settings), is_announced=True)
+    diary = _terms(made, bind_of(made.config)).diary
+    assert (diary and diary.n_days) == n_days
+
+
+def test_a_private_server_counts_nothing():
+    made = instance([], keys={"anna": ANNA})
+    assert _terms(made, bind_of(made.config)).diary is None
+
+
+def test_a_model_of_a_key_that_is_not_there_is_said():
+    said = []
+    key = KeySettings(key="k", models=("tiny", "tinny", "other"))
+    _tell_of_unserved(instance(said, keys={"anna": key}), Models([served()]))
+    assert said == ["keys.anna: not served now: tinny, other"]

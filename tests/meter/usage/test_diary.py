@@ -1,4 +1,5 @@
 import errno
+import fcntl
 import multiprocessing
 import stat
 
@@ -78,6 +79,27 @@ def test_a_full_disk_leaves_what_was_there(diary, monkeypatch, tmp_path):
     with pytest.raises(OSError, match="no space left"):
         diary.add("2026-11-01", day(3))
     assert n_requests(diary.read("2026-11-01")) == 2
+
+
+def test_who_was_stopped_with_the_lock_in_hand_holds_nobody_up_for_ever(
+    diary, tmp_path, monkeypatch
+):
+    diary.add("2026-11-01", day(2))
+    monkeypatch.setattr(module, "_PATIENCE_S", 0.0)
+    with (tmp_path / "state" / "usage" / "lock").open("ab") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(BlockingIOError):
+            diary.add("2026-11-01", day(3))
+    assert n_requests(diary.add("2026-11-01", day(3))) == 5
+
+
+def test_a_file_of_somebody_elses_is_left_alone(diary, tmp_path):
+    diary.add("2026-11-01", day())
+    (tmp_path / "state" / "usage" / "0000.json").write_text("mine")
+    for i in range(2, 6):
+        diary.add(f"2026-11-0{i}", day())
+    assert (tmp_path / "state" / "usage" / "0000.json").read_text() == "mine"
+    assert len(diary.days()) == 3
 
 
 def _add_often(folder):

@@ -346,3 +346,49 @@ def test_a_day_that_is_none_is_named(fenced, query):
     assert answer.status_code == 400
     assert "is no day" in answer.json()["error"]["message"]
     assert answer.json()["error"]["param"] == query.partition("=")[0]
+
+
+@pytest.mark.parametrize("how", [{}, {"stream": True}])
+def test_the_responses_api_refuses_likewise(how):
+    with (
+        serving(key("anna", tokens_per_day=9)) as live,
+        openai_client(live, "anna") as client,
+    ):
+        client.responses.create(model="tiny", input="Hi")
+        with pytest.raises(openai.RateLimitError, match="used 9 tokens today") as raised:
+            client.responses.create(model="tiny", input="Hi", **how)
+    assert raised.value.code == "rate_limit_exceeded"
+
+
+_PROMPT = {"model": "tiny", "prompt": "Hi"}
+_TEXTS = {"model": "mini", "input": "Hi"}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/completions", _PROMPT),
+        ("/completion", _PROMPT),
+        ("/infill", {"model": "tiny", "input_prefix": "a", "input_suffix": "b"}),
+        ("/v1/messages", {"model": "tiny", "max_tokens": 9, "messages": HI}),
+        ("/api/generate", _PROMPT),
+        ("/api/chat", {"model": "tiny", "messages": HI}),
+        ("/v1/embeddings", _TEXTS),
+        ("/embedding", {"model": "mini", "content": "Hi"}),
+        ("/api/embed", _TEXTS),
+        ("/api/embeddings", {"model": "mini", "prompt": "Hi"}),
+        ("/v1/rerank", {"model": "ranks", "query": "Hi", "documents": ["a"]}),
+    ],
+)
+def test_every_route_that_computes_counts_and_is_bounded(path, body, stream):
+    models = served(), served_embedding(), served_embedding("ranks", "rank")
+    asked = body | ({"stream": True} if stream else {})
+    with serving(key("anna", tokens_per_day=3), models=models) as live:
+        answers = [
+            httpx2.post(f"{live.url}{path}", json=asked, headers=signed("anna"), timeout=30)
+            for _ in range(2)
+        ]
+    assert [answer.status_code for answer in answers] == [200, 429], answers[-1].text
+    assert "used" in answers[1].text
+    assert int(answers[1].headers["retry-after"]) == 43200
