@@ -136,6 +136,19 @@ def test_one_that_follows_another_finds_what_was_computed_of_that(client, backgr
     }
 
 
+def test_a_conversation_outgrows_the_context_where_its_beginning_may_go(client):
+    more = {"truncation": "auto", "max_output_tokens": 40, "extra_body": {"ignore_eos": True}}
+    told, n_shared = ask(client, input="word " * 100, **more), 0
+    for _ in range(12):
+        last, told = told, ask(client, input="word " * 100, previous_response_id=told.id, **more)
+        n_shared += told.usage.input_tokens_details.cached_tokens >= last.usage.input_tokens - 1
+    assert told.usage.input_tokens <= 1024 - 40
+    assert n_shared >= 6, "most turns find what was computed"
+    with pytest.raises(openai.BadRequestError) as raised:
+        ask(client, input="word " * 100, previous_response_id=told.id)
+    assert raised.value.code == "context_length_exceeded"
+
+
 def test_a_schema_is_followed_and_parsed(client):
     answer = client.responses.parse(**ASKED, text_format=Pet)
     assert isinstance(answer.output_parsed, Pet)

@@ -171,7 +171,7 @@ class Response(msgspec.Struct, kw_only=True):
     tools: list[Tool]
     top_logprobs: int
     top_p: float
-    truncation: Literal["disabled"] = "disabled"
+    truncation: Literal["auto", "disabled"]
     usage: Usage | None = None
     user: str | None
     timings: Timings | UnsetType = UNSET

@@ -1,10 +1,9 @@
 """What the Responses API's clients send, to our requests, and to the response as it begins.
 
 What a chat may ask for beside OpenAI's fields (samplers, structures, adapters …) may be asked for
-here under the same names. `text.verbosity` and `truncation` change nothing: a conversation that is
-too long is refused and never cut. A response is stored unless `store` is false, or the server keeps
-none. Of the one that it follows only the conversation is taken, as OpenAI does it: neither its
-instructions nor its tools.
+here under the same names. `text.verbosity` changes nothing. A response is stored unless `store` is
+false, or the server keeps none. Of the one that it follows only the conversation is taken, as
+OpenAI does it: neither its instructions nor its tools.
 """
 
 from collections.abc import Sequence
@@ -198,6 +197,7 @@ def _response(body: ResponseBody, chat: ChatRequest, found: Tools) -> Response:
         tools=found.shown,
         top_logprobs=chat.params.logprobs or 0,
         top_p=chat.params.sampling.top_p,
+        truncation=body.truncation or "disabled",
         user=body.user,
     )
 

@@ -1,5 +1,7 @@
 """OpenAI's Responses API: a turn of an agent, and what its conversation takes in tokens."""
 
+from dataclasses import replace
+
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,6 +15,7 @@ from edgellm.server.responses.answers import Keep, ResponseFold, ResponseStream,
 from edgellm.server.responses.object import Response as Told
 from edgellm.server.responses.requests import AskedResponse, response_request
 from edgellm.server.responses.store import Kept, Lost
+from edgellm.server.responses.truncation import prompt_room, shortened
 from edgellm.server.routes.background import Running
 from edgellm.server.routes.stored import background_of, store_of
 from edgellm.server.routes.text import (
@@ -22,7 +25,11 @@ from edgellm.server.routes.text import (
     new_head,
     new_picture_mark,
     prompt_length,
+    prompt_tokens,
+    turn_answers,
+    turned,
 )
+from edgellm.server.served import Served
 from edgellm.server.sse import StreamedAnswer, WholeAnswer
 
 _TEXT = "input"
@@ -36,7 +43,7 @@ class InputTokens(msgspec.Struct):
 async def respond(request: Request) -> ASGIApp:
     asked = await _asked(request)
     served = models_of(request).generative(asked.chat.model)
-    answers = await chat_answers(request, served, asked.chat, _TEXT)
+    answers = await _answers(request, served, asked)
     head = new_head("resp_", served, asked.chat.model)
     if asked.response.background:
         return _begun(request, asked, head, answers)
@@ -51,6 +58,20 @@ async def respond(request: Request) -> ASGIApp:
         is_told_inside=is_full,
     )
     return _Left(streamed, stream)
+
+
+async def _answers(request: Request, served: Served, asked: AskedResponse) -> Answers:
+    """Raises BadRequest. How long pictures are is not known before they are seen."""
+    chat = asked.chat
+    if asked.response.truncation == "disabled" or chat.params.pictures:
+        return await chat_answers(request, served, chat, _TEXT)
+    room = prompt_room(served.engine.plan.n_ctx_seq, chat.params.max_tokens)
+    for messages in shortened(chat.messages):
+        ours = await turned(served, replace(chat, messages=messages), _TEXT)
+        tokens = await prompt_tokens(served, ours, _TEXT)
+        if len(tokens) <= room:
+            break
+    return turn_answers(request, served, chat, ours, tokens, _TEXT)
 
 
 def _begun(request: Request, asked: AskedResponse, head: Head, answers: Answers) -> ASGIApp:

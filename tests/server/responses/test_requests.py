@@ -333,7 +333,7 @@ def test_the_response_repeats_what_is_done():
     ).response
     assert (response.instructions, response.metadata) == ("Be brief.", {"a": "b"})
     assert (response.store, response.truncation, response.service_tier) == (
-        True, "disabled", "default"
+        True, "auto", "default"
     )  # fmt: skip
     assert (response.max_output_tokens, response.temperature) == (9, 0.25)
     assert (response.prompt_cache_key, response.safety_identifier, response.user) == ("k", "s", "u")

@@ -211,6 +211,31 @@ def test_who_keeps_nothing_says_so():
         assert raised.value.param == "background"
 
 
+def test_a_conversation_that_outgrows_the_context_goes_on_with_its_newer_part(client, engine):
+    told = ask(client, "a" * 100, instructions="s", truncation="auto", max_output_tokens=16)
+    for n in range(9):
+        told = ask(
+            client, f"{n}" * 100, instructions="s", previous_response_id=told.id,
+            truncation="auto", max_output_tokens=16,
+        )  # fmt: skip
+    assert told.truncation == "auto"
+    asked = [bytes(tokens[1:]).decode() for tokens in prompts(engine)]
+    assert all(len(one) < 512 - 16 for one in asked)
+    assert all(one.startswith("system: s\nuser: ") for one in asked)
+    assert all(
+        one.endswith(f"user: {n}" + f"{n}" * 99 + "\nassistant:") for n, one in enumerate(asked[1:])
+    )
+    items = client.responses.input_items.list(told.id, limit=100).data
+    assert len(items) == 19, "what is kept is whole"
+
+
+def test_without_being_asked_nothing_is_left_out(client, engine):
+    told = ask(client, "a" * 300)
+    assert told.truncation == "disabled"
+    ask(client, "b" * 300, previous_response_id=told.id, truncation="disabled")
+    assert "a" * 300 in prompts(engine)[1]
+
+
 def test_a_conversation_counts_as_if_it_had_been_sent():
     access = Access.of(all_bodies_bytes=100_000)
     with live_server(served(), access=access) as live, clients_of(live, "none") as [client]:
