@@ -18,8 +18,6 @@ def listed_format(
     speaks: Callable[[str], bool],
     begins: tuple[str, ...],
     close: str = "",
-    *,
-    ends_thought: bool = False,
 ) -> Format:
     """The first of `begins` is written. Without a `close`, the answer's end is the calls'."""
 
@@ -36,13 +34,4 @@ def listed_format(
         return f"{begins[0]}{json.dumps(several, ensure_ascii=False)}{close}"
 
     markers = (close,) if close else ()
-    return marked_format(
-        name,
-        speaks,
-        read,
-        rule,
-        starts=begins,
-        markers=markers,
-        ends_thought=ends_thought,
-        write=write,
-    )
+    return marked_format(name, speaks, read, rule, starts=begins, markers=markers, write=write)

@@ -111,29 +111,24 @@ def _undisturbed() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-async def curve(
-    cards: Cards, decode: Decode, sampler: Sampler, say: Say, settle_s: float = _SETTLE_S,
-    measure_s: float = _MEASURE_S,
-) -> tuple[Point, ...]:  # fmt: skip
+async def curve(cards: Cards, decode: Decode, sampler: Sampler, say: Say) -> tuple[Point, ...]:
     """A point for each limit. Raises EdgellmError; the limits are put back in any case."""
     points = list[Point]()
     with cards.put_back():
         for ratio in cards.ratios:
             cards.set(ratio)
-            await _decode_for(settle_s, decode)
-            point = await _point(cards, ratio, decode, sampler, measure_s)
+            await _decode_for(_SETTLE_S, decode)
+            point = await _point(cards, ratio, decode, sampler)
             points.append(point)
             say(f"{point.limit_w:>6.0f} W  {_figures(point)}")
     return tuple(points)
 
 
-async def _point(
-    cards: Cards, ratio: float, decode: Decode, sampler: Sampler, measure_s: float
-) -> Point:
+async def _point(cards: Cards, ratio: float, decode: Decode, sampler: Sampler) -> Point:
     watching = asyncio.create_task(_mean_w(cards, sampler))
     begun_s = time.monotonic()
     try:
-        n_tokens = await _decode_for(measure_s, decode)
+        n_tokens = await _decode_for(_MEASURE_S, decode)
         seconds = time.monotonic() - begun_s
     finally:
         watching.cancel()

@@ -6,9 +6,7 @@ from edgellm.selector.graph.build import Build, Cells, Place
 from edgellm.selector.graph.tensors import F16, Tensor
 
 
-def qkv(
-    build: Build, place: Place, x: Tensor, head_dim_q: int | None = None
-) -> tuple[Tensor, Tensor, Tensor]:
+def qkv(build: Build, place: Place, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Source: build_qkv: three matrices, or one that is cut into views."""
     layer = place.layer
     dim_k, dim_v, n_kv = layer.head_dim_k, layer.head_dim_v, layer.n_head_kv
@@ -22,9 +20,8 @@ def qkv(
             g.view(fused, dim_v, n_kv, n_tokens),
         )
     q, k, v = (build.linear(place, f"attn_{part}", x) for part in "qkv")
-    dim_q = head_dim_q or dim_k
     return (
-        g.reshape(q, dim_q, q.ne[0] // dim_q, n_tokens),
+        g.reshape(q, dim_k, q.ne[0] // dim_k, n_tokens),
         g.reshape(k, dim_k, n_kv, n_tokens),
         g.reshape(v, dim_v, n_kv, n_tokens),
     )

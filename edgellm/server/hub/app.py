@@ -70,13 +70,12 @@ def create_hub(
     shelf: Shelf,
     access: Access,
     *,
-    patience: Patience | None = None,
     limit: RateLimit | None = None,
     on_ended: Callable[[Download], None] = lambda download: None,
     on_refused: Callable[[Exception], None] = lambda error: None,
 ) -> Starlette:
     """`on_ended` is told of each download, not of looks at a file's parts."""
-    door = Door(access, patience or Patience(), on_refused)
+    door = Door(access, Patience(), on_refused)
     bodies = Bodies(access.all_bodies_bytes)
     guard = Middleware(Guard, access, door.patience, bodies, on_refused, lambda path: MANNER)
     app = Starlette(middleware=[guard])

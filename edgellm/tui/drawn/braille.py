@@ -30,10 +30,10 @@ def graph(values: Sequence[float | None], width: int, height: int, top: float) -
     )
 
 
-def ceiling(values: Sequence[float | None], least: float = 1.0) -> float:
+def ceiling(values: Sequence[float | None]) -> float:
     """A round number no value exceeds: a scale that holds still while the values move."""
     highest = max((value for value in values if value is not None), default=0.0)
-    step = least
+    step = 1.0
     while step * _LADDER[-1] < highest:
         step *= 10
     return next(step * rung for rung in _LADDER if step * rung >= highest)
