@@ -23,9 +23,8 @@ class Waiting:
         self,
         words: Callable[[], str],
         out: TextIO | None = None,  # stderr
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._words, self._out, self._clock = words, out or sys.stderr, clock
+        self._words, self._out = words, out or sys.stderr
         self._is_over = threading.Event()
         self._thread: threading.Thread | None = None
         if can_draw(self._out):
@@ -46,14 +45,14 @@ class Waiting:
             self._thread = None
 
     def _draw(self) -> None:
-        begun_s, is_drawn = self._clock(), False
+        begun_s, is_drawn = time.monotonic(), False
         pause_s = _PATIENT_S
         while not self._is_over.wait(pause_s):
             pause_s = _EVERY_S
             if not is_in_front(self._out):
                 continue
             words = self._words()
-            draw_over(self._out, f"{words} {format_seconds(self._clock() - begun_s)}")
+            draw_over(self._out, f"{words} {format_seconds(time.monotonic() - begun_s)}")
             is_drawn = True
         if is_drawn:
             draw_over(self._out)
