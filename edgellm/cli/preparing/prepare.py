@@ -81,6 +81,7 @@ def fetched(
     """What was chosen, on this disk and planned as it really is. Raises as `prepare`."""
     resolved, goal = choice.resolved, choice.goal
     wish = resolved.wish or Wish(goal)
+    own_name = (resolved.name,) if wish.name else ()  # `run` finds it by that, too
     draft = _draft(choice.draft, fetching) if choice.draft else None
     path, here = _file(choice, fetching, name or wish.name)
     one = replace(with_adapters(here, resolved.adapters), draft=draft)
@@ -104,7 +105,7 @@ def fetched(
             keep_s=wish.idles_s,
             is_pinned=wish.is_pinned,
             on=on,
-            aliases=wish.aliases,
+            aliases=(*wish.aliases, *own_name),
             adapters=resolved.adapters,
             defaults=wish.defaults,
         )

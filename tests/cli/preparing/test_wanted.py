@@ -62,6 +62,7 @@ def test_each_of_several_has_its_own_plan_and_says_why(files):
     one, two = prepared(files, {"one": {"ctx": 256, "name": "uno"}}, "one", "two")
 
     assert (one.name, one.plan.n_ctx_seq, two.name) == ("uno", 256, "two")
+    assert one.aliases == ("one",), "it is found by its own name all the same"
     assert one.plan.reasons[-1].endswith(" of config.toml: ctx 256, name uno")
     assert two.plan.n_ctx_seq > 256
     assert not any("config.toml" in reason for reason in two.plan.reasons)
