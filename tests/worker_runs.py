@@ -88,7 +88,7 @@ def shown(tokens):
     return "".join(f"{token} " for token in tokens)
 
 
-def run_worker(backend, take, tell, scheduler=None, clock=None, embeds=False):
+def run_worker(backend, take, tell, scheduler=None, clock=None, embeds=False, changing=None):
     ticks = itertools.count()
     Worker(
         backend,
@@ -100,4 +100,5 @@ def run_worker(backend, take, tell, scheduler=None, clock=None, embeds=False):
         questions=Questions(backend, load_beside=lambda asked: None),
         clock=clock or (lambda: next(ticks) * 0.01),
         embeds=embeds,
+        changing=changing,
     ).run()

@@ -27,7 +27,7 @@ def other_layout(search: Search, chosen: Option) -> Layout | None:
         return None
     unified = not setting.kv_unified
     n_aside = n_scratch(spec, goal, setting.n_parallel, unified=unified)
-    if setting.n_ctx_seq * setting.n_parallel > setting.n_ctx or (unified and not n_aside):
+    if unified and not n_aside:
         return None
     other = replace(setting, kv_unified=unified, n_scratch=n_aside)
     found = search.look(other, chosen.devices, chosen.ways, exactly=True)

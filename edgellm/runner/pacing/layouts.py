@@ -29,7 +29,7 @@ _MASKED_LOOK = 0.12  # a cell that is passed over: plain_attention of profiles/s
 # and 34).
 _READ_PART = 0.35
 _LEAST_DEPTH = 200  # a row costs as much as looking at more cells than that: what else is is noise
-_WORTH_RATIO = 0.15  # of the time that was seen
+_WORTH_RATIO = 0.1  # of the time that was seen
 _TIMES = 4.0  # what it costs
 _MOST_TIMES = 64.0
 _HALF_S = 60.0  # of work, after which what was seen counts half

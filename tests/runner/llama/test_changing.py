@@ -1,0 +1,152 @@
+"""The real llama.cpp between a pool and streams: the next turn is what it would have been.
+
+To the bit, flash attention off: what is carried over lies in the same order, from cell 0 on.
+"""
+
+import os
+import time
+from dataclasses import replace
+
+import pytest
+from layout_runs import changing
+from real_model import SHARED_MODELS, demo_path, needs_shared_models, plan
+
+from edgellm.chat.messages import GenerateParams, SamplingParams
+from edgellm.runner.llama.backend import LlamaBackend
+from edgellm.runner.llama.load import LoadError
+from edgellm.runner.messages import Load
+from edgellm.runner.pacing.pace import Pace
+from edgellm.runner.scheduler import Scheduler
+from edgellm.runner.sequence import Sequence
+from edgellm.runner.threads.inbox import Inbox
+from edgellm.runner.worker_child import _Disk
+from edgellm.selector.layouts import laid_out
+from edgellm.selector.plan import Layout
+
+pytestmark = pytest.mark.model
+
+POOL = plan(
+    n_parallel=4, n_seq_max=5, n_ctx=4096, n_ctx_seq=1024, n_outputs_max=5,
+    other_layout=Layout(False, 4096, 4, 4),
+)  # fmt: skip
+STREAMS = laid_out(POOL)
+FILES = ["tiny-qwen3-q8_0.gguf", "tiny-deepseek2-q8_0.gguf", "stories260K-moe4-q8_0.gguf"]
+files = pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(demo_path(), id="demo"),
+        *(pytest.param(SHARED_MODELS / one, id=one, marks=needs_shared_models) for one in FILES),
+    ],
+)
+both_ways = pytest.mark.parametrize("begins", [POOL, STREAMS], ids=["pool", "streams"])
+
+
+def text(first, n):
+    return [5 + (first + i * i * 7) % 200 for i in range(n)]
+
+
+class House:
+    def __init__(self, path, begins, disk=None):
+        begins = replace(begins, prefix_disk=disk and str(disk), prefix_disk_bytes=1 << 30)
+        self.backend = LlamaBackend(os.fsencode(path), begins, lambda ratio: None)
+        self.inbox, self.lines = Inbox(), []
+        self.disk = _Disk(Load(os.fsencode(path), begins), self.backend, self.inbox)
+        self.changing = changing(
+            self.backend, begins=begins, log=self.lines.append, clock=time.monotonic
+        )
+        self.changing._begin, self.changing._end = self.begin, self.disk.close
+        self.scheduler, self.n_asked = self.begin(begins), 0
+
+    def begin(self, plan):
+        self.disk.open(plan)
+        return Scheduler(self.backend.limits, Pace(0.1, self.backend.costs))
+
+    def run(self, prompt, n_output=6):
+        """The sequence, and its tokens with their logprobs."""
+        params = GenerateParams(SamplingParams(temperature=0, ignore_eos=True), logprobs=2)
+        sequence = Sequence(self.n_asked, list(prompt), len(prompt) + n_output, params)
+        self.n_asked += 1
+        self.scheduler.add(sequence)
+        told = []
+        while not (self.scheduler.idle and self.scheduler.rests):
+            if batch := self.scheduler.schedule():
+                step = self.backend.decode(batch)
+                self.scheduler.memory.observe(1e-6)  # to copy is worth it, whatever the machine
+                outputs = self.scheduler.commit(batch, step.sampled)
+                told += [o.logprob for o in outputs if o.sequence is sequence]
+            elif self.scheduler.stands:
+                for fetched in self.inbox.take(5.0):
+                    self.scheduler.memory.fetched(fetched.blob, fetched.elapsed_s)
+            self.scheduler.check()
+        return sequence, told
+
+    def change(self):
+        self.scheduler = self.changing.change(self.scheduler)
+
+
+@both_ways
+@files
+def test_the_next_turn_goes_on_from_the_whole_conversation_to_the_bit(path, begins):
+    house, stays = House(path, begins), House(path, begins)
+    talk = text(1, 300)
+    for turn in range(4):
+        sequence, told = house.run(talk)
+        assert told == stays.run(talk)[1]
+        if turn:
+            assert sequence.n_cached >= len(talk) - 5
+        talk = [*sequence.tokens, 9, 8, 7 + turn]
+        house.change()
+    assert len(house.lines) == 4
+
+
+@both_ways
+def test_of_many_conversations_all_are_kept_whatever_they_have_in_common(begins):
+    house = House(demo_path(), begins)
+    system = text(1, 80)  # most of each is its own: none goes on in another's place
+    talks = [house.run(system + text(first, 150), 20)[0].tokens for first in range(30, 37)]
+    house.change()
+    cached = [house.run([*talk, 9])[0].n_cached for talk in talks]
+    assert cached == [len(talk) - 1 for talk in talks]
+
+
+def test_steps_learn_what_they_cost_for_each_layout_and_nothing_is_rehearsed_again():
+    house = House(demo_path(), POOL)
+    costs, rehearsed = house.backend.costs, house.backend.rehearsed
+    house.change()
+    assert house.backend.costs is not costs
+    assert house.backend.rehearsed is rehearsed
+    house.change()
+    assert house.backend.costs is costs
+
+
+@both_ways
+def test_a_context_that_llama_cpp_refuses_leaves_the_old_layout_with_all_it_held(begins):
+    house = House(demo_path(), begins)
+    talk = house.run(text(1, 300))[0].tokens
+    there = house.changing.plan.other_layout
+    bad = replace(house.changing.plan, other_layout=replace(there, n_seq_max=257))
+    house.changing.plan = bad  # more than there can be
+    house.change()
+    assert house.changing.plan.kv_unified == begins.kv_unified
+    assert "could not load a context of 4096 tokens" in house.lines[-1]
+    assert house.run([*talk, 9])[0].n_cached == len(talk) - 1
+    with pytest.raises(LoadError):
+        house.backend.lay_out(laid_out(bad))
+
+
+@both_ways
+def test_each_layout_finds_its_own_files_again(begins, tmp_path):
+    house = House(demo_path(), begins, tmp_path)
+    talk = house.run(text(1, 300))[0].tokens
+    house.change()
+    other = house.run(text(77, 250))[0].tokens
+    house.change()
+    house.disk.close()
+    folders = [one for one in tmp_path.iterdir() if one.is_dir()]
+    assert len(folders) == 2
+    assert all(any(one.glob("*.kv")) for one in folders)
+    for begun, prompt in ((begins, talk), (laid_out(begins), other)):
+        again = House(demo_path(), begun, tmp_path)
+        sequence, _ = again.run([*prompt, 9, 8])
+        assert sequence.n_loaded >= len(prompt) - 40
+        again.disk.close()
