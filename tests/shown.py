@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+README, README_ZH = ROOT / "README.md", ROOT / "README.zh-CN.md"
+DOCUMENTS = (README, README_ZH, *sorted((ROOT / "docs").glob("*.md")))
 _BLOCK = re.compile(r"^## ([^\n]+)$|^( *)```(\w*)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
 
 

@@ -6,7 +6,7 @@ import tomllib
 
 import pytest
 import typer
-from shown import DOCUMENTS, ROOT, blocks, commands
+from shown import DOCUMENTS, README, README_ZH, ROOT, blocks, commands, without_remark
 
 from edgellm.cli.main import app
 from edgellm.config import Config, load_config
@@ -71,8 +71,9 @@ def test_a_command_that_would_be_refused_is_not_understood():
         COMMANDS["serve"].make_context("serve", ["demo", "--port", "high"])
 
 
-def test_the_readme_names_every_command_and_none_else():
-    text = (ROOT / "README.md").read_text().partition("## Commands")[2].partition("\n## ")[0]
+@pytest.mark.parametrize(("document", "section"), [(README, "## Commands"), (README_ZH, "## 命令")])
+def test_the_readme_names_every_command_and_none_else(document, section):
+    text = document.read_text().partition(f"{section}\n")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| ((?:`[^`]+` ?)+)\| (.*) \|$", text, re.MULTILINE)
     named = [[one.split()[0] for one in re.findall(r"`([^`]+)`", row[0])] for row in rows]
     assert {name for row in named for name in row} == {
@@ -81,6 +82,33 @@ def test_the_readme_names_every_command_and_none_else():
     for ours, (_, told) in zip(named, rows, strict=True):
         known = set().union(*(flags(COMMANDS[name]) for name in ours))
         assert set(re.findall(r"(?<=`)--[a-z-]+", told)) <= known
+
+
+def test_both_readmes_say_to_type_the_same_and_lead_to_one_another():
+    """So what the English one's test types is what the Chinese one shows."""
+    typed = [
+        [
+            [*map(without_remark, commands(text))] if language == "bash" else text
+            for _, language, text in blocks(document)
+            if language in ("bash", "python")
+        ]
+        for document in (README, README_ZH)
+    ]
+    assert len(typed[0]) >= 5
+    assert typed[0] == typed[1]
+    assert f"]({README_ZH.name})" in README.read_text()
+    assert f"]({README.name})" in README_ZH.read_text()
+
+
+def test_both_readmes_say_the_same_of_each_peer():
+    """And have the same figures, row by row."""
+    marks = [
+        [re.findall(r"[●◐○–]|\b\d\.\d\d\b", row) for row in document.read_text().splitlines()]
+        for document in (README, README_ZH)
+    ]
+    told, in_chinese = ([one for one in rows if len(one) > 1] for rows in marks)
+    assert len(told) > 20
+    assert told == in_chinese
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
