@@ -8,6 +8,7 @@ from pathlib import Path
 
 import launched_app
 import pytest
+from certificates import AUTHORITY, FOLDER
 
 from edgellm.cli.launching.apps import load
 
@@ -87,6 +88,23 @@ def test_a_unix_socket_is_refused_with_a_way_out(home, path):
     assert done.code == 2
     assert "Codex can't speak over a unix socket" in done.err
     assert "edgellm serve demo --port 0" in done.err
+
+
+def test_of_a_certificate_that_the_app_does_not_know_is_told_how_it_would(home, path):
+    pair = (
+        "--ssl-cert-file",
+        str(FOLDER / "server.pem"),
+        "--ssl-key-file",
+        str(FOLDER / "server.key"),
+    )
+    with home.serving("serve", "demo", "--port", "0", *pair):
+        refused = home.run("launch", "codex", PATH=path)
+        known = home.run("launch", "codex", PATH=path, SSL_CERT_FILE=str(AUTHORITY))
+
+    assert "SSL_CERT_FILE=FILE edgellm launch codex" in refused.err
+    assert refused.code != ENDED
+    assert known.code == ENDED, known.err
+    assert "SSL_CERT_FILE" not in known.err
 
 
 def test_the_table_and_its_json_say_what_is_installed(home, path):

@@ -78,6 +78,8 @@ def launch(
         raise BadRequest("--json is of the table", hint="edgellm launch --json")
     else:
         known = apps.named(app)
+        if dry_run and ctx:
+            raise BadRequest("--ctx is of a model that is loaded, and --print loads none")
         if dry_run:
             _print(known, arguments or [], model, host)
         else:
@@ -108,7 +110,7 @@ def _start(
         tempfile.TemporaryDirectory(prefix="edgellm-") as folder,
     ):
         _warn(app, place, served)
-        code = starting.run(wired(app, place, arguments, folder))
+        code = starting.run(wired(app, place, arguments, folder), place.host)
     raise typer.Exit(code)
 
 

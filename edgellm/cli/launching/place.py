@@ -1,6 +1,7 @@
 """The server that an app is to speak with: the one that is named, one that runs here, or a private
 one for as long as the app runs."""
 
+import os
 import secrets
 import shlex
 from collections.abc import Iterator
@@ -87,7 +88,9 @@ def _check_reachable(app: App, url: str, served: ModelStatus) -> None:
             f"{app.title} can't speak over a unix socket, and {served.name} is served on {url}",
             hint=f"another one on TCP: edgellm serve {shlex.quote(served.name)} --port 0",
         )
-    if any(server.certificate and hears(server.url, url) for server in state.running()):
+    is_known = app.certificates in os.environ
+    own = any(server.certificate and hears(server.url, url) for server in state.running())
+    if own and not is_known:
         say(
             f"{app.title} refuses a certificate that no authority of this system's has signed\n"
             f"  → {app.certificates}=FILE edgellm launch {app.name}, with your certificate's file"

@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from string import Template
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -31,6 +32,10 @@ class Place:
     key: str | None = None  # None: it asks for none
     n_ctx: int | None = None  # tokens; None: nobody knows yet
     is_private: bool = False  # it is there for this app alone
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self.url).hostname or ""
 
 
 @frozen
