@@ -215,10 +215,11 @@ def _check_key(where: str, key: str, known: Sequence[str]) -> None:
 def _converted(where: str, given: Mapping[str, Any], kind: Any, under: str = "") -> Any:
     """Raises ConfigError."""
     try:
-        return msgspec.convert(given, kind)
+        return msgspec.convert(given, kind, str_keys=True)  # TOML's are never numbers
     except msgspec.ValidationError as error:
-        what, _, place = str(error).partition(" - at `$.")
-        raise ConfigError(f"{where}: {under}{place.rstrip('`')} can't be: {what}") from error
+        what, _, place = str(error).partition(" - at ")
+        key = place.partition("$.")[2].rstrip("`")
+        raise ConfigError(f"{where}: {under}{key} can't be: {what}") from error
 
 
 def _check_rest(rest: _Rest) -> None:

@@ -51,7 +51,7 @@ def test_a_table_says_all_that_flags_say_of_one_model(settings):
         aliases = ["gpt-4o-mini"]
         sleep_idle_seconds = 600
         system = "Be brief."
-        sampling = { temperature = 0.6, top_k = -1 }
+        sampling = { temperature = 0.6, top_k = -1, logit_bias = { 5 = -100 } }
     """)
     table = table_of(config, "qwen3:8b")
 
@@ -63,7 +63,9 @@ def test_a_table_says_all_that_flags_say_of_one_model(settings):
         sleep_idle_seconds=600,
     )
     assert (table.name, table.aliases, table.is_pinned) == ("helper", ("gpt-4o-mini",), False)
-    assert table.defaults.sampling == {"temperature": 0.6, "top_k": 0}
+    assert table.defaults.sampling == {
+        "temperature": 0.6, "top_k": 0, "logit_bias": ((5, -100.0),),
+    }  # fmt: skip
     assert table.defaults.system == "Be brief."
 
 
@@ -129,6 +131,7 @@ def test_a_model_has_its_table_by_whichever_of_its_names(settings, tmp_path, nam
         ('aliases = ["*"]', "'*' is no name", ""),
         ("sampling = {temprature = 1}", "sampling.temprature is not known", "mean temperature?"),
         ("sampling = {temperature = 50}", "sampling.temperature can't be", ""),
+        ("sampling = {logit_bias = {a = 1}}", "sampling.logit_bias can't be: Expected `int`", ""),
         ('sampling = {samplers = "zz"}', "sampling.samplers: 'z' is none of", ""),
     ],
 )
