@@ -10,6 +10,7 @@ folder: losing it costs accuracy, never an error.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Final
 
@@ -120,11 +121,11 @@ class Calibrations:
         if measured.decode_tok_s:
             step = decode_step(measured.depth, measured.n_streams)
             took_s = measured.n_streams / measured.decode_tok_s - profile.step_s
-            self._note(file, spec, hardware, *stages(step), took_s, _decode_list)
+            self._note(file, spec, hardware, *stages(step), took_s, attrgetter("decode"))
         if measured.prefill_tok_s and not _overlaps(plan.placement):
             step = prompt_step(shape, measured.n_prompt, measured.prompt_depth)
             took_s = step.n_tokens / measured.prefill_tok_s - profile.step_s
-            self._note(file, spec, hardware, *stages(step), took_s, _prefill_list)
+            self._note(file, spec, hardware, *stages(step), took_s, attrgetter("prefill"))
         self._write(file)
 
     def observe_overhead(
@@ -159,7 +160,7 @@ class Calibrations:
         bare: Sequence[Stage],
         corrected: Sequence[Stage],
         took_s: float,
-        column: "Callable[[_Row], list[float]]",
+        column: Callable[[_Row], list[float]],
     ) -> None:
         times = _times_by_kind(bare, hardware)
         if not times:
@@ -203,14 +204,6 @@ class Calibrations:
 def _overlaps(placement: Placement) -> bool:
     """A prompt on several accelerators in a row: how much overlaps is not a device's speed."""
     return sum(bool(share.layers) for share in placement.shares[:-1]) > 1
-
-
-def _decode_list(row: _Row) -> list[float]:
-    return row.decode
-
-
-def _prefill_list(row: _Row) -> list[float]:
-    return row.prefill
 
 
 _Kind = tuple[str, Backend]
