@@ -57,31 +57,16 @@ class RangeClient:
 
     def read(self, url: str, start: int, end: int) -> bytes:
         """Bytes [start, end), fewer where the file ends. Raises NetworkError."""
-        parts, left = [], end - start
-        for chunk in self._chunks(url, start, end):
-            parts.append(chunk[:left])
-            left -= len(parts[-1])
-            if left == 0:
-                break
-        return b"".join(parts)
-
-    def stream(self, url: str, start: int, end: int | None = None) -> Iterator[bytes]:
-        """Bytes [start, end) as they come in. Raises NetworkError, at any chunk."""
-        return self._chunks(url, start, end)
+        return _up_to(end - start, self.stream(url, start, end))
 
     def ask(self, url: str, timeout_s: float, max_bytes: int) -> Answer:
         """Any status, and of the body no more than `max_bytes`. Raises NetworkError."""
-        parts, left = [], max_bytes
         with self._told(url, timeout_s), self._open(url, 0, None, timeout_s) as response:
-            for chunk in response.iter_bytes():
-                parts.append(chunk[:left])
-                left -= len(parts[-1])
-                if left == 0:
-                    break
-            retry_after = response.headers.get("Retry-After")
-            return Answer(response.status_code, b"".join(parts), retry_after)
+            body = _up_to(max_bytes, response.iter_bytes())
+            return Answer(response.status_code, body, response.headers.get("Retry-After"))
 
-    def _chunks(self, url: str, start: int, end: int | None) -> Iterator[bytes]:
+    def stream(self, url: str, start: int, end: int | None = None) -> Iterator[bytes]:
+        """Bytes [start, end) as they come in. Raises NetworkError, at any chunk."""
         with self._told(url, self._stall_timeout_s), self._open(url, start, end) as response:
             self._check(response, start)
             skip = start - _begins_at(response)
@@ -164,6 +149,17 @@ class RangeClient:
                 f"{host} sends the file packed ({packing}), which was not asked for",
                 hint="is there a proxy in between? HTTPS_PROXY and NO_PROXY say which is used",
             )
+
+
+def _up_to(n_bytes: int, chunks: Iterator[bytes]) -> bytes:
+    """The first of them."""
+    parts, left = [], n_bytes
+    for chunk in chunks:
+        parts.append(chunk[:left])
+        left -= len(parts[-1])
+        if left == 0:
+            break
+    return b"".join(parts)
 
 
 def _origins(endpoint: str) -> frozenset[httpx2.Origin]:
