@@ -15,6 +15,7 @@ from edgellm.units import MIB, parse_bytes
 
 _OF_MEMORY_RATIO = 1 / 256
 _LEAST_USUAL_BYTES, _MOST_USUAL_BYTES = 8 * MIB, 128 * MIB  # 8 MiB are thousands of turns
+_FRAMES_RATIO = 1 / 8  # of all the room, that what was streamed of one response may take
 _EACH_BYTES = 128  # what Python takes for a text, and its place, besides
 SHOWN = 80  # letters of an id; ours are shorter
 
@@ -56,8 +57,11 @@ class Kept:
     @property
     def own_bytes(self) -> int:
         """Without `given`, whose texts others may have, too."""
-        n_bytes = len(self.told) + sum(map(len, self.frames))
-        return n_bytes + _EACH_BYTES * (1 + len(self.given) + len(self.frames))
+        return len(self.told) + _EACH_BYTES * (1 + len(self.given)) + self.frames_bytes
+
+    @property
+    def frames_bytes(self) -> int:
+        return sum(map(len, self.frames)) + _EACH_BYTES * len(self.frames)
 
 
 class Store:
@@ -71,6 +75,8 @@ class Store:
         return not self._most_bytes
 
     def keep(self, id: str, kept: Kept) -> None:
+        if kept.frames_bytes > self._most_bytes * _FRAMES_RATIO:
+            kept = replace(kept, frames=())
         if kept.own_bytes + sum(map(len, set(kept.given))) > self._most_bytes:
             return  # and not before all others have made place for it
         self._kept[id] = replace(kept, given=tuple(map(self._take, kept.given)))

@@ -37,7 +37,8 @@ async def show(request: Request) -> ASGIApp:
     if not kept.frames:
         raise BadRequest(
             "stream: only a response that was asked for with background and stream is streamed "
-            "again",
+            "again, as long as its events are kept",
+            hint="ask for it as it is",
             param="stream",
         )
     n_read = 1 + _whole_number(query, "starting_after", -1, range(-1, 2**31))

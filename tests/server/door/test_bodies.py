@@ -135,3 +135,16 @@ def test_the_end_of_a_large_body_asks_for_no_room_when_small_ones_have_taken_the
         large.add(0)
 
         assert bodies.held_bytes == 3 * MIB + 60 * KIB
+
+
+def test_what_outlives_its_request_is_counted_once_until_it_is_given_back():
+    bodies = Bodies(4 * MIB)
+    with bodies.hold() as hold:
+        hold.add(1000)
+        longer = hold.hand_on()
+        assert bodies.held_bytes == 1000
+    assert bodies.held_bytes == 1000
+    longer.add(500)
+    longer.give_back()
+    longer.give_back()
+    assert bodies.held_bytes == 0
