@@ -84,14 +84,15 @@ class Changing:
         """Raises EdgellmError: neither layout can be made, which is the end."""
         begun_s, choice = self._clock(), self._choice
         why = f"of {choice.busy_s:.1f} s the other would have saved {choice.saved_s:.1f}"
-        carried, payloads = self._carried(old, begun_s)
+        carried = self._carried(old, begun_s)
         self._end()
         self._lay_out()
         new = self._begin(self.plan)
         new.n_drafted, new.n_draft_accepted = old.n_drafted, old.n_draft_accepted
-        kept = new.memory.adopt(carried)
+        payloads = {id(one): payload for one, payload in carried}
+        kept = new.memory.adopt([one for one, _ in carried])
         for number, one in kept.items():
-            self._backend.take_in(number, payloads.pop(one.blob))
+            self._backend.take_in(number, payloads[id(one)])
         if not self._failed:
             elapsed_s = self._clock() - begun_s
             choice.changed(elapsed_s)
@@ -110,24 +111,19 @@ class Changing:
             self._failed = True
             self._backend.lay_out(self.plan)
 
-    def _carried(self, old: Scheduler, begun_s: float) -> tuple[list[Carried], dict[int, Any]]:
-        """Used last first, within the room that they had; and by their numbers what they hold."""
-        found, payloads, n_bytes = list[Carried](), dict[int, Any](), 0
+    def _carried(self, old: Scheduler, begun_s: float) -> list[tuple[Carried, Any]]:
+        """Used last first, within the room that they had."""
+        found, n_bytes = list[tuple[Carried, Any]](), 0
         for one in old.memory.carry():
-            try:
-                self._backend.decode(Batch(old.take_ops(), (), 0))
-            except EdgellmError as error:
-                self._log(f"what else there was is computed again: {error}")
-                break
+            self._backend.decode(Batch(old.take_ops(), (), 0))
             payload = self._backend.hand_out(one.blob)
             n_bytes += payload.nbytes
             if n_bytes > self.plan.prefix_ram_bytes:
                 break
-            found.append(one)
-            payloads[one.blob] = payload
+            found.append((one, payload))
             if self._clock() - begun_s > _CARRYING_S:
                 break
-        return found, payloads
+        return found
 
 
 def _copied(batch: Batch, running: dict[int, Sequence]) -> int:
