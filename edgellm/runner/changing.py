@@ -84,15 +84,14 @@ class Changing:
         """Raises EdgellmError: neither layout can be made, which is the end."""
         begun_s, choice = self._clock(), self._choice
         why = f"of {choice.busy_s:.1f} s the other would have saved {choice.saved_s:.1f}"
-        carried = self._carried(old, begun_s)
+        carried, payloads = self._carried(old, begun_s)
         self._end()
         self._lay_out()
         new = self._begin(self.plan)
         new.n_drafted, new.n_draft_accepted = old.n_drafted, old.n_draft_accepted
-        payloads = {id(one): payload for one, payload in carried}
-        kept = new.memory.adopt([one for one, _ in carried])
+        kept = new.memory.adopt(carried)
         for number, one in kept.items():
-            self._backend.take_in(number, payloads[id(one)])
+            self._backend.take_in(number, payloads.pop(one.blob))
         if not self._failed:
             elapsed_s = self._clock() - begun_s
             choice.changed(elapsed_s)
@@ -111,19 +110,24 @@ class Changing:
             self._failed = True
             self._backend.lay_out(self.plan)
 
-    def _carried(self, old: Scheduler, begun_s: float) -> list[tuple[Carried, Any]]:
-        """Used last first, within the room that they had."""
-        found, n_bytes = list[tuple[Carried, Any]](), 0
+    def _carried(self, old: Scheduler, begun_s: float) -> tuple[list[Carried], dict[int, Any]]:
+        """Used last first, within the room that they had; and by their numbers what they hold."""
+        found, payloads, n_bytes = list[Carried](), dict[int, Any](), 0
         for one in old.memory.carry():
-            self._backend.decode(Batch(old.take_ops(), (), 0))
+            try:
+                self._backend.decode(Batch(old.take_ops(), (), 0))
+            except EdgellmError as error:
+                self._log(f"what else there was is computed again: {error}")
+                break
             payload = self._backend.hand_out(one.blob)
             n_bytes += payload.nbytes
             if n_bytes > self.plan.prefix_ram_bytes:
                 break
-            found.append((one, payload))
+            found.append(one)
+            payloads[one.blob] = payload
             if self._clock() - begun_s > _CARRYING_S:
                 break
-        return found
+        return found, payloads
 
 
 def _copied(batch: Batch, running: dict[int, Sequence]) -> int:
