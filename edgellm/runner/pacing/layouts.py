@@ -76,7 +76,11 @@ class Attention:
             pool = sum(TILE_ROWS * TILED_LOOK * self._in_pool(each, n_pool) for each in seen)
         else:
             pool = sum(part.n_rows * self._in_pool(part.depth, n_pool) for part in parts)
-        streams = sum(part.n_rows * part.depth * self._look(part.n_rows) for part in parts)
+        # llama.cpp takes as many rows of each stream as the one with the fewest has, and then the
+        # rest (llama-batch.cpp, split_equal): 64 rows beside one are no tile any more.
+        fewest = min((part.n_rows for part in parts), default=0)
+        calls = ((n, part.depth) for part in parts for n in (fewest, part.n_rows - fewest))
+        streams = sum(n * depth * self._look(n) for n, depth in calls)
         return Looks(_with_reading(pool, n_pool), _with_reading(streams, held))
 
     def _in_pool(self, seen: float, n_pool: float) -> float:

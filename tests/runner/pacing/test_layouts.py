@@ -49,6 +49,9 @@ def test_prompts_of_some_are_read_by_tiles_in_a_pool_and_row_by_row_in_streams()
     one_by_one = Attention(is_tiled=False).looks(parts, shared)
     assert pool < streams / 2
     assert one_by_one.pool > pool
+    tiles = [Part(64, 2000)] * 5
+    beside = Attention().looks([Part(1, 0), *tiles])  # llama.cpp takes one row of each first
+    assert beside.streams > 2 * Attention().looks(tiles).streams
     long = [Part(512, 2000)]  # its stream is a batch of its own, and long enough for tiles
     assert Attention().looks(long).streams == Attention().looks(long).pool
 
@@ -98,7 +101,7 @@ def test_a_load_that_has_gone_is_forgotten():
     one = choice(POOL)
     serve(one, 30)
     assert one.pays
-    serve(one, 300, [Part(1, 100)])
+    serve(one, 200, [Part(1, 100)])
     assert not one.pays
 
 
@@ -127,7 +130,7 @@ def test_a_change_that_was_right_makes_the_next_one_as_easy_as_the_first():
     one.changed(0.3)
     serve(one, 30)
     for each in (first, one):
-        serve(each, 600, [Part(1, 100)])  # and then nothing tells
+        serve(each, 300, [Part(1, 100)])  # and then nothing tells
         assert not each.pays
     at_first = seconds_until_it_pays(first, ALIKE_SHARED)
     assert seconds_until_it_pays(one, ALIKE_SHARED) < 1.1 * at_first
