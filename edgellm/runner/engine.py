@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Literal, Protocol
 
-from edgellm.chat.events import Event
+from edgellm.chat.events import Event, Finished
 from edgellm.chat.messages import GenerateParams
 from edgellm.errors import EdgellmError
 from edgellm.runner.adapters import Adapter, AdapterList
@@ -39,6 +39,8 @@ class Lease(Protocol):
 class Engine(Protocol):
     on_death: Callable[[str], None]
     """Is told in a line that the worker died, and what becomes of it; the log has it, too."""
+    on_left: Callable[[str, Finished], None]
+    """Is told, with its key's name, how far an answer had come whose reader left."""
     adapters: AdapterList
     lease: Lease | None
     """None: it stays as long as its server."""

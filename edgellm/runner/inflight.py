@@ -8,7 +8,7 @@ lies here is given up.
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Container
+from collections.abc import AsyncIterator, Callable, Container, Iterable
 from typing import TypeAlias
 
 from edgellm import errors
@@ -34,17 +34,27 @@ _GRACE_S = 5.0  # for a worker that has the request: it ends what is overdue bet
 # What Python takes for them, by tracemalloc; the letters of a delta's text apart.
 _EVENT_BYTES, _NOTE_BYTES, _LOGPROB_BYTES, _RIVAL_BYTES = 140, 400, 250, 160
 
+_MOST_LEFT = 1024  # a worker that died tells of none of them
+
 Reply: TypeAlias = Embedded | Scored | Tokenized | Obeyed | Steps
 
 
 class Inflight:
     """Every request gets exactly one ending, however the worker ends."""
 
-    def __init__(self, most_unread_bytes: int = _MOST_UNREAD_BYTES) -> None:
+    def __init__(
+        self,
+        most_unread_bytes: int = _MOST_UNREAD_BYTES,
+        *,
+        on_left: Callable[[str, Finished], None] = lambda key, finished: None,
+    ) -> None:
+        """`on_left`: see engine.Engine."""
         self._most_unread_bytes, self.unread_bytes = most_unread_bytes, 0
         self._streams: dict[int, EventStream] = {}
         self._replies: dict[int, asyncio.Future[Reply]] = {}
         self._keys: dict[int, str] = {}  # of the streams
+        self._left: dict[int, str] = {}  # whose reader has left, and whose key they were
+        self._on_left = on_left
         self._owed: set[int] = set()  # streams whose end the worker has not told yet
         self._deadlines: dict[int, asyncio.TimerHandle] = {}  # of those
 
@@ -81,6 +91,17 @@ class Inflight:
             self.unread_bytes -= stream.unread_bytes
         self._keys.pop(request_id, None)
         self._owes_no_more(request_id)
+
+    def leaves(self, request_id: int, unread: Iterable[Event]) -> None:
+        """Its reader. What the worker says at its end, or has said, is for `on_left`."""
+        key = self._keys[request_id]
+        for event in unread:
+            if isinstance(event, Finished):
+                self._on_left(key, event)
+        if request_id in self._owed:
+            self._left[request_id] = key
+            while len(self._left) > _MOST_LEFT:
+                del self._left[next(iter(self._left))]
 
     def check_unread(self) -> None:
         if self.unread_bytes > self._most_unread_bytes:
@@ -138,6 +159,8 @@ class Inflight:
             case Noted(request_id, note):
                 if stream := self._streams.get(request_id):
                     stream.put(note)
+            case Done(request_id) if request_id in self._left:
+                self._on_left(self._left.pop(request_id), _finished(message))
             case Done(request_id):
                 self._end(request_id, _finished(message))
             case Rejected():
@@ -232,6 +255,7 @@ class EventStream(AsyncIterator[Event]):
 
     async def aclose(self) -> None:
         if not self._ended:
+            self._inflight.leaves(self.request_id, self._events)
             self._end(None)
             self.abandon(self.request_id)
 

@@ -15,7 +15,7 @@ from typing import TypeVar
 import msgspec
 import psutil
 
-from edgellm.chat.events import Event
+from edgellm.chat.events import Event, Finished
 from edgellm.chat.messages import Claim, GenerateParams
 from edgellm.errors import EdgellmError, NotServing, Overloaded, WorkerDied
 from edgellm.models import local
@@ -84,12 +84,13 @@ class Supervisor:
         self.failure: EdgellmError | None = None
         self.missing_device: str | None = None
         self.on_death: Callable[[str], None] = lambda line: None
+        self.on_left: Callable[[str, Finished], None] = lambda key, finished: None
         self.lease: Lease | None = None
         self.rehearsed: Rehearsed | None = None
         self._last_words = Words()
         self.log = self._last_words.log
         self._patience, self._sandbox = patience or patience_for(plan), sandbox
-        self._inflight = Inflight()
+        self._inflight = Inflight(on_left=lambda *told: self.on_left(*told))
         self._held: dict[int, bytes] = {}  # frames that came while no worker was ready
         self._request_ids = itertools.count(1)
         self._process: asyncio.subprocess.Process | None = None

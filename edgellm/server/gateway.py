@@ -9,6 +9,7 @@ import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from edgellm.chat.events import Finished
 from edgellm.keys import ANYBODY, Key
 from edgellm.server.answers import Counter
 from edgellm.server.body import Bytes
@@ -17,7 +18,7 @@ from edgellm.server.door.bodies import Hold
 from edgellm.server.door.gate import Gate
 from edgellm.server.door.patience import Patience
 from edgellm.server.envelope import HTTPProblem
-from edgellm.server.served import Models
+from edgellm.server.served import Models, Served
 from edgellm.server.watch.books import Books
 from edgellm.server.watch.live import Live
 from edgellm.server.watch.metrics import Metrics
@@ -36,6 +37,10 @@ class Gateway:
 
     def refused(self, error: Exception) -> None:
         self.metrics.refused(error)
+
+    def left(self, served: Served, key: str, finished: Finished) -> None:
+        """An answer that nobody reads any more had come so far."""
+        self.books.left(key, served.name, self.live.priced(served.engine, finished))
 
     def listens_at(self, url: str) -> None:
         self.live.url = url
@@ -70,7 +75,7 @@ def check_admin(request: Request) -> None:
 def counter_of(request: Request) -> Counter:
     gateway = gateway_of(request)
     visit = partial(gateway.books.visit, key_of(request))
-    return Counter(gateway.metrics, gateway.gate.enter, gateway.live.priced, visit)
+    return Counter(gateway.metrics, gateway.gate.enter, gateway.live.priced, visit, gateway.left)
 
 
 def hold_of(request: Request) -> Hold:

@@ -215,3 +215,46 @@ def test_text_deltas_come_out_as_they_were_told(inflight, worker):
     inflight.deliver(done(SLOW))
 
     assert rest_of(stream)[0] == TextDelta("ä", 2)
+
+
+def told_of():
+    told = []
+    return told, Inflight(on_left=lambda key, finished: told.append((key, finished.n_output)))
+
+
+def test_what_the_worker_says_of_an_answer_whose_reader_left_is_told_with_its_key(worker):
+    told, inflight = told_of()
+    stream = inflight.open(1, worker, Claim(key="anna"))
+    inflight.deliver(word(1))
+    asyncio.run(stream.aclose())
+    inflight.deliver(done(1))
+    inflight.deliver(done(1))
+    assert (told, worker.abandoned) == ([("anna", 1)], [1])
+
+
+def test_an_answer_that_was_read_to_its_end_is_not_told_so(worker):
+    told, inflight = told_of()
+    stream = inflight.open(1, worker, Claim(key="anna"))
+    inflight.deliver(done(1))
+    assert len(rest_of(stream)) == 1
+    asyncio.run(stream.aclose())
+    assert told == []
+
+
+def test_one_that_had_ended_and_was_not_read_so_far_is_told_once(worker):
+    told, inflight = told_of()
+    stream = inflight.open(1, worker, Claim(key="anna"))
+    inflight.deliver(word(1))
+    inflight.deliver(done(1))
+    asyncio.run(stream.aclose())
+    inflight.deliver(done(1))
+    assert told == [("anna", 1)]
+
+
+def test_of_those_whose_worker_never_tells_so_many_are_remembered(worker):
+    told, inflight = told_of()
+    for request_id in range(3000):
+        asyncio.run(inflight.open(request_id, worker).aclose())
+    for request_id in range(3000):
+        inflight.deliver(done(request_id))
+    assert len(told) == 1024

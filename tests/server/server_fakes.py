@@ -103,6 +103,7 @@ class FakeEngine:
     log: deque = field(default_factory=deque)
     asked: list = field(default_factory=list)
     recorded: tuple = ()  # StepRecords
+    on_left: object = lambda key, finished: None
     adapters: AdapterList = field(default_factory=AdapterList)
     lease: object = None
     rehearsed: object = None
@@ -142,11 +143,13 @@ class FakeEngine:
         return self._play(script)
 
     async def _play(self, script):
+        """As a worker does, it says of an answer that its reader left how far that had come."""
         self.n_open += 1
         self.begun.set()
-        ended = False
+        ended, n_told, key = False, 0, self.asked[-1][1].claim.key
         try:
             for item in script:
+                n_told += isinstance(item, TextDelta)
                 assert not ended, "a script goes on after its ending"
                 if item is HANG:
                     await asyncio.Event().wait()
@@ -157,6 +160,7 @@ class FakeEngine:
                 await asyncio.sleep(0)
         except (asyncio.CancelledError, GeneratorExit):
             if not ended:
+                self.on_left(key, Finished("cancelled", 7, 3, n_told, n_computed=4 + n_told))
                 self.n_cancelled += 1
                 self.cancelled.set()
             raise

@@ -13,7 +13,7 @@ from edgellm.meter.energy.joules import cost
 
 class Use(msgspec.Struct, kw_only=True):
     """Of requests that were let in, unless it says otherwise. An answer that its client left counts
-    as far as it came."""
+    as far as it had come."""
 
     n_requests: int = 0
     n_refused: int = 0  # for a quota: not let in

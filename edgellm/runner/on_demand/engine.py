@@ -13,7 +13,7 @@ from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import TypeAlias, TypeVar, cast
 
-from edgellm.chat.events import Event, Failed
+from edgellm.chat.events import Event, Failed, Finished
 from edgellm.chat.messages import GenerateParams
 from edgellm.errors import DeadlinePassed, DoesNotFit, EdgellmError, NotServing, WorkerDied
 from edgellm.runner.adapters import Adapter, AdapterList
@@ -126,6 +126,14 @@ class OnDemand:
     def on_death(self, tell: Callable[[str], None]) -> None:
         self._shown.on_death = tell
 
+    @property
+    def on_left(self) -> Callable[[str, Finished], None]:
+        return self._shown.on_left
+
+    @on_left.setter
+    def on_left(self, tell: Callable[[str, Finished], None]) -> None:
+        self._shown.on_left = tell
+
     # ── life ─────────────────────────────────────────────────────────────────
 
     async def start(self) -> None:
@@ -195,6 +203,7 @@ class OnDemand:
         engine = self._new(plan)
         engine.adapters = self._shown.adapters
         engine.on_death = self._shown.on_death
+        engine.on_left = self._shown.on_left
         return engine
 
     @contextmanager

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from datetime import time as clock_time
 
+from edgellm.chat.events import Finished
 from edgellm.errors import QuotaExceeded
-from edgellm.keys import Key
+from edgellm.keys import ANYBODY, Key
 from edgellm.meter.usage.counts import Allowance, Day, Report, Use, added, report, total
 from edgellm.meter.usage.diary import Diary
 from edgellm.server.door.gate import Tell, nobody_listens
@@ -24,7 +25,7 @@ from edgellm.server.watch.shares import Shares
 
 _WRITE_EVERY_S = 30.0
 _WRITE_IDLING_EVERY_S = 3600.0  # a memory card wears out, and only joules are new
-_BYTES_A_TOKEN = 4  # of a prompt whose answer its client left: nobody told how many it had
+_BYTES_A_TOKEN = 4  # of a prompt whose answer broke off: nobody told how many it had
 
 
 def no_joules() -> float | None:
@@ -80,14 +81,24 @@ class Books:
             raise
         try:
             yield
+        except (GeneratorExit, asyncio.CancelledError):
+            watch.heard.clear()  # the worker tells how far it had come: `left`
+            raise
         finally:
             self._quotas.leave(key)
-            use = used(watch, prompt_bytes)
-            self._quotas.take(key, use.n_tokens, self._clocks.monotonic())
-            self._note(key, model, use)
+            self._charge(key, model, used(watch, prompt_bytes))
+
+    def left(self, key_name: str, model: str, finished: Finished) -> None:
+        """Its client has left, and its request was counted then."""
+        key = next((one for one in self._keys if one.name == key_name), ANYBODY)
+        self._charge(key, model, used_before_leaving(finished))
 
     def rate(self, key: Key) -> Rate | None:
         return self._quotas.rate(key, self._clocks.monotonic())
+
+    def _charge(self, key: Key, model: str, use: Use) -> None:
+        self._quotas.take(key, use.n_tokens, self._clocks.monotonic())
+        self._note(key, model, use)
 
     def _note(self, key: Key, model: str, use: Use) -> None:
         self._since_start.use(key.name, model).add(use)
@@ -209,17 +220,32 @@ class Books:
 
 
 def used(watch: Watch, prompt_bytes: int) -> Use:
-    """What came of a request. Of an answer that broke off the tokens that were heard count, and
-    its prompt by its length."""
+    """What came of a request. Of an answer that its worker broke off the tokens that were heard
+    count, and its prompt by its length."""
     use = Use(n_requests=1)
     for finished in watch.finished:
-        use.n_prompt += finished.n_prompt
-        use.n_cached += finished.n_cached
-        use.n_output += finished.n_output
-        use.work_s = added(use.work_s, finished.step_share_s)
-        use.energy_j = added(use.energy_j, finished.energy_j)
+        use.add(_used(finished))
     for n_heard in watch.heard.values():
         use.n_prompt += prompt_bytes // _BYTES_A_TOKEN
         use.n_output += n_heard
     use.n_prompt += watch.n_read or 0
     return use
+
+
+def used_before_leaving(finished: Finished) -> Use:
+    """As far as its prompt was read; one that only waited has taken nothing."""
+    use = _used(finished)
+    n_read = min(finished.n_prompt, finished.n_cached + finished.n_computed)
+    use.n_prompt = n_read if finished.n_computed else 0
+    use.n_cached = min(use.n_cached, use.n_prompt)
+    return use
+
+
+def _used(finished: Finished) -> Use:
+    return Use(
+        n_prompt=finished.n_prompt,
+        n_cached=finished.n_cached,
+        n_output=finished.n_output,
+        work_s=finished.step_share_s,
+        energy_j=finished.energy_j,
+    )

@@ -175,7 +175,8 @@ def test_so_many_at_once_and_no_more_and_a_client_that_leaves_makes_room():
         ask(live, "anna")
         row = get(live, "anna", "/edgellm/usage").json()["rows"][0]
     assert (row["n_requests"], row["n_refused"]) == (2, 1)
-    assert row["n_output"] == 3  # one that was heard before it left, and two
+    assert row["n_output"] == 3  # one that was written before it left, and two
+    assert row["n_prompt"] == 14
 
 
 def test_a_key_without_bounds_hears_of_none():

@@ -188,7 +188,7 @@ def test_who_asks_without_a_key_is_counted_too(time):
     assert rows(books, ANYBODY)["2026-11-28", ""].n_tokens == 50
 
 
-def test_an_answer_that_broke_off_counts_as_far_as_it_was_heard():
+def test_an_answer_that_its_worker_broke_off_counts_as_far_as_it_was_heard():
     seen = watch()
     seen.saw(0, TextDelta("a"))
     seen.saw(1, TextDelta("bc", 2))
@@ -196,10 +196,40 @@ def test_an_answer_that_broke_off_counts_as_far_as_it_was_heard():
     assert used(seen, 400) == Use(
         n_requests=1, n_prompt=130, n_cached=10, n_output=21, work_s=2.0, energy_j=7.0
     )
-
-
-def test_one_that_nobody_heard_a_word_of_is_a_request():
     assert used(watch(), 400) == Use(n_requests=1)
+
+
+@pytest.mark.parametrize(
+    ("n_computed", "n_output", "n_prompt", "n_cached"),
+    [
+        (0, 0, 0, 0),  # it waited
+        (5, 0, 15, 10),  # its prompt was being read
+        (20, 0, 30, 10),
+        (25, 6, 30, 10),
+    ],
+)
+def test_an_answer_that_its_client_left_counts_as_far_as_it_had_come(
+    time, n_computed, n_output, n_prompt, n_cached
+):
+    books = Books([ANNA], clocks=time.clocks)
+    (seen := watch()).saw(0, TextDelta("a"))
+    with pytest.raises(GeneratorExit), books.visit(ANNA, "tiny", seen, 4000):
+        raise GeneratorExit
+    assert rows(books)["2026-11-28", "anna"].n_tokens == 0
+    books.left("anna", "tiny", Finished("cancelled", 30, 10, n_output, n_computed=n_computed))
+    row = rows(books)["2026-11-28", "anna"]
+    assert (row.n_requests, row.n_output) == (1, n_output)
+    assert (row.n_prompt, row.n_cached) == (n_prompt, n_cached)
+
+
+def test_to_leave_before_the_first_word_is_no_way_round_a_quota(time):
+    key = Key("anna", tokens_per_minute=10)
+    books = Books([key], clocks=time.clocks)
+    with pytest.raises(GeneratorExit), books.visit(key, "tiny", watch(), 4000):
+        raise GeneratorExit
+    books.left("anna", "tiny", Finished("cancelled", 1000, 0, 0, n_computed=512))
+    with pytest.raises(QuotaExceeded, match="512 tokens of late, of 10"):
+        ask(books, key)
 
 
 def test_whatever_happens_to_a_request_its_place_is_free_again(time):
