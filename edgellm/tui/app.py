@@ -42,11 +42,12 @@ class TopApp(Follower):
         self.theme = THEME.name
         self._start_screen = start_screen
 
-    def run(self, *args: Any, **kwargs: Any) -> Any:
+    def run(self, *, headless: bool = False, **kwargs: Any) -> Any:
         """Until the user quits. Raises BadRequest where there is no terminal to draw on."""
-        _check_terminal()
+        if not headless:
+            _check_terminal()
         with in_cells(sys.__stderr__):  # where Textual draws
-            return super().run(*args, **kwargs)
+            return super().run(headless=headless, **kwargs)
 
     async def on_mount(self) -> None:
         """Before Follower's: what it learns first is drawn."""
