@@ -33,14 +33,16 @@ def signed(root: Path, both: Merged, key: Path | None) -> Signed:
         if not (is_left or key_behind(both.data, there or b"")):
             raise needs_key(root)
         return Signed(both.data, None, is_new=False)
-    old_key = key_behind(both.old_data, there) if both.old_data and there else None
-    signature = sign(data := encode(both.manifest), key)
-    if both.kept and old_key != signature.key:
+    data = encode(both.manifest)
+    # The new manifest, too: an export may have been ended between its signature and its manifest.
+    keys = {key_behind(told, there) for told in (both.old_data, data) if told and there}
+    signature = sign(data, key)
+    if both.kept and signature.key not in keys:
         raise BadRequest(
             f"{', '.join(both.kept)} in {root} is not signed with {key}, and would be by this",
             hint="name it too, and it is what this disk has; or name another place",
         )
-    is_new = old_key != signature.key or both.data != both.old_data
+    is_new = signature.key not in keys or both.data != both.old_data
     return Signed(data if is_new else both.data, signature, is_new)
 
 

@@ -371,6 +371,22 @@ def test_a_signed_export_that_was_broken_off_is_not_ended_without_the_key(
     assert len(bring_all(Store(tmp_path / "there"), out, signers=signers)) == 2
 
 
+def test_an_export_that_was_ended_between_its_signature_and_its_manifest_goes_on(
+    store: Store, key: Path, signers: Path, tmp_path: Path
+):
+    out = tmp_path / "out"
+    export(store, out, key=key)
+    before = (out / MANIFEST).read_bytes()
+    filled(store.root, SMALL, repo="org/small")
+    export(store, out, SMALL_NAME, key=key)
+    (out / MANIFEST).rename(out / PENDING)
+    (out / MANIFEST).write_bytes(before)
+    with pytest.raises(BadBundle, match="not its manifest's"):
+        signer(out, signers)
+    export(store, out, SMALL_NAME, key=key)
+    assert len(bring_all(Store(tmp_path / "there"), out, signers=signers)) == 2
+
+
 def test_the_same_export_with_the_same_key_writes_nothing(store: Store, key: Path, tmp_path: Path):
     out = tmp_path / "out"
     first = export(store, out, key=key)
