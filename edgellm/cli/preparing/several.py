@@ -73,11 +73,12 @@ def _chosen(
         wanted = replace(goal, n_turns=n_turns)
         return chosen(models[i], left, wanted, is_planned=is_planned)
 
-    choices, beside = dict[int, Chosen](), list[Chosen]()
-    with _blamed_on([models[i].name for i in stays]):
+    choices, beside, keeping = dict[int, Chosen](), list[Chosen](), list[str]()
+    with _blamed_on(keeping):
         for i in stays:
             choices[i] = choose(i)
             left = _without(left, choices[i].plan)
+            keeping.append(_name_of(choices[i]))
         choices[first] = choose(first, is_planned=not is_alone)
         if embedding and (plan := choices[first].plan):
             beside = [_embedding_beside(plan, embedding, left, choices[first].goal)]
@@ -94,11 +95,12 @@ def _fetched(
     name: str | None,
 ) -> tuple[dict[int, Prepared], list[Prepared]]:
     (stays, (first, *others)), left = order, hardware
-    made = dict[int, Prepared]()
-    with _blamed_on([choices[i].resolved.name for i in stays]):
+    made, keeping = dict[int, Prepared](), list[str]()
+    with _blamed_on(keeping):
         for i in stays:
             made[i] = fetched(choices[i], left, name=name if i == 0 else None)
             left = machine.without(left, made[i].plan)
+            keeping.append(made[i].name)
         made[first] = fetched(choices[first], left, name=name if first == 0 else None)
         rest = machine.without(left, made[first].plan)
         besides = [replace(fetched(choice, rest), sleeps=False) for choice in beside]  # it stays
@@ -115,7 +117,8 @@ def _without(hardware: Hardware, plan: Plan | None) -> Hardware:
 
 @contextmanager
 def _blamed_on(pinned: Sequence[str]) -> Iterator[None]:
-    """What doesn't fit may fit once one of those makes place that never do."""
+    """What doesn't fit may fit once one of those makes place that never do; as many as there are
+    when it turns out."""
     try:
         yield
     except DoesNotFit as error:

@@ -112,6 +112,10 @@ def test_what_does_not_fit_beside_the_pinned_is_refused_and_told_who_keeps_the_m
             prepare_all([pinned, two], tight)
         break
     assert refused.value.hint.startswith("steady keeps its memory (pinned); ")
+    full = replace(RAM, pools=(replace(pool, free_bytes=0),))
+    with pytest.raises(DoesNotFit) as refused:
+        prepare_all([pinned, two], full)
+    assert "(pinned)" not in refused.value.hint, "it is the pinned one that doesn't fit"
 
 
 @pytest.mark.parametrize(("goal", "quant"), [("speed", "Q4_0"), ("quality", "Q8_0")])
