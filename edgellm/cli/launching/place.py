@@ -1,7 +1,6 @@
 """The server that an app is to speak with: the one that is named, one that runs here, or a private
 one for as long as the app runs."""
 
-import os
 import secrets
 import shlex
 from collections.abc import Iterator
@@ -88,10 +87,8 @@ def _check_reachable(app: App, url: str, served: ModelStatus) -> None:
             f"{app.title} can't speak over a unix socket, and {served.name} is served on {url}",
             hint=f"another one on TCP: edgellm serve {shlex.quote(served.name)} --port 0",
         )
-    is_known = app.certificates in os.environ
-    own = any(server.certificate and hears(server.url, url) for server in state.running())
-    if own and not is_known:
+    if any(server.certificate and hears(server.url, url) for server in state.running()):
         say(
-            f"{app.title} refuses a certificate that no authority of this system's has signed\n"
-            f"  → {app.certificates}=FILE edgellm launch {app.name}, with your certificate's file"
+            f"{app.title} refuses the server's certificate, unless it knows who has signed it\n"
+            f"  → {app.certificates}=FILE edgellm launch {app.name}, with that authority's file"
         )
