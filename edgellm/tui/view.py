@@ -40,21 +40,27 @@ class View:
         return self.problem is None
 
     @property
+    def models(self) -> tuple[ModelStatus, ...]:
+        return self.status.models if self.status else ()
+
+    @property
+    def devices(self) -> tuple[DeviceStatus, ...]:
+        return self.status.devices if self.status else ()
+
+    @property
     def model(self) -> ModelStatus | None:
         """The one the screen is about: the chosen one; else the first that generates, of several
         that take turns the first that is there; else the first."""
-        models = self.status.models if self.status else ()
 
         def rank(m: ModelStatus) -> tuple[bool, ...]:
             return m.name != self.chosen, m.embedding, m.state == "sleeping"
 
-        return min(models, key=rank, default=None)
+        return min(self.models, key=rank, default=None)
 
     @property
     def choices(self) -> tuple[str, ...]:
         """Of which one can be chosen: those that generate, by name."""
-        models = self.status.models if self.status else ()
-        return tuple(m.name for m in models if not m.embedding)
+        return tuple(m.name for m in self.models if not m.embedding)
 
     @property
     def is_on_its_way(self) -> bool:
@@ -68,14 +74,12 @@ class View:
 
     @property
     def others(self) -> tuple[ModelStatus, ...]:
-        models = self.status.models if self.status else ()
-        return tuple(m for m in models if m is not self.model)
+        return tuple(m for m in self.models if m is not self.model)
 
     @property
     def all_decode_tok_s(self) -> float | None:
         """Of all models together; None where nothing is written."""
-        models = self.status.models if self.status else ()
-        return sum(m.decode_tok_s for m in models if m.decode_tok_s is not None) or None
+        return sum(m.decode_tok_s for m in self.models if m.decode_tok_s is not None) or None
 
     def busy_of(self, device: DeviceStatus) -> History:
         return next((history for id, history in self.busy if id == device.id), ())

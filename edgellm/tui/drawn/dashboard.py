@@ -73,8 +73,7 @@ def dashboard(view: View, columns: int, rows: int) -> Block:
     if columns < MIN_COLUMNS or rows < MIN_ROWS:
         whole = f"{MIN_COLUMNS}×{MIN_ROWS + 1}"
         return [*head, *small_screen(view, columns, rows - len(head), whole)][:rows]
-    n_devices = len(view.status.devices) if view.status else 0
-    plan = arrange(columns, rows - len(head), n_devices)
+    plan = arrange(columns, rows - len(head), len(view.devices))
     half = columns // 2
     block = [
         *head,
@@ -86,7 +85,7 @@ def dashboard(view: View, columns: int, rows: int) -> Block:
 
 
 def _devices(view: View, columns: int, plan: Arrangement) -> Block:
-    shown = view.status.devices if view.status else ()
+    shown = view.devices
     if not shown:
         unknown: Block = [(Span("no device has reported yet", "dim"),)] if view.status else []
         return box((Span("devices", "strong"),), (), unknown, columns, 3)

@@ -14,11 +14,10 @@ _PARTS = (("weight_bytes", "weights"), ("kv_bytes", "KV cache"), ("compute_bytes
 
 
 def plan_details(view: View, width: int) -> Block:
-    models = view.status.models if view.status else ()
-    if not models:
+    if not view.models:
         return [(Span("no model, no plan", "dim"),)]
     block: Block = []
-    for model in models:
+    for model in view.models:
         block += [*([()] if block else []), *_model(model, view, width)]
     return block
 
@@ -70,7 +69,7 @@ def _memory(plan: PlanStatus, view: View, width: int) -> Block:
     """Device by device, and part by part: what was predicted, what llama.cpp says it took."""
     if not plan.shares:
         return []
-    names = {d.id: d.name for d in view.status.devices} if view.status else {}
+    names = {device.id: device.name for device in view.devices}
     n_name = min(_NAME_COLUMNS, max(width - 3 * _FIGURE_COLUMNS, _FIGURE_COLUMNS))
     block: Block = [_cells("memory", ("predicted", "measured", "off by"), n_name, "label")]
     for share in plan.shares:

@@ -175,11 +175,15 @@ def stream_speed(model: ModelStatus, plan: PlanStatus, room: int) -> str:
 
 def _cells(model: ModelStatus, room: int) -> Line:
     full = numbers.ratio(model.n_cells_used, model.n_cells)
-    used = f"{numbers.short_count(model.n_cells_used)}/{numbers.short_count(model.n_cells)}"
-    text = f" {used}{pad(numbers.percent(full), 6, right=True)}"
+    text = f" {used_cells(model)}{pad(numbers.percent(full), 6, right=True)}"
     tone: Tone = "fill" if full is None or full < 0.9 else "warn"
     n_bar = room - len(text)
     return (*bar(full, n_bar, tone), Span(text)) if n_bar >= 4 else (Span(text.strip()),)
+
+
+def used_cells(model: ModelStatus) -> str:
+    """ "12.0k/32.8k"."""
+    return f"{numbers.short_count(model.n_cells_used)}/{numbers.short_count(model.n_cells)}"
 
 
 def _cache(model: ModelStatus) -> list[str]:

@@ -40,7 +40,7 @@ def _columns(width: int) -> tuple[_Columns, int]:
 
 def sequence_table(view: View, width: int, height: int) -> Block:
     inner, rows = width - 4, height - 2
-    models = view.status.models if view.status else ()
+    models = view.models
     sequences = sorted(
         ((one, m.plan.n_ctx_seq if m.plan else None) for m in models for one in m.sequences),
         key=lambda pair: (_ORDER.get(pair[0].state, 3), pair[0].request_id),

@@ -7,7 +7,7 @@ from edgellm.status import RATE_WINDOW_S, DeviceStatus, ModelStatus
 from edgellm.tui.drawn import numbers
 from edgellm.tui.drawn.devices import labels
 from edgellm.tui.drawn.lines import Block, Line, Span, crop, fit, joined, pad, wrap
-from edgellm.tui.drawn.model import nothing, state_note, stream_speed, trouble
+from edgellm.tui.drawn.model import nothing, state_note, stream_speed, trouble, used_cells
 from edgellm.tui.view import View
 
 _LABEL_COLUMNS = 8
@@ -17,8 +17,7 @@ def small_screen(view: View, columns: int, rows: int, whole: str) -> Block:
     """`rows` lines below the banner; `whole` is the size that shows all of it."""
     model, inner = view.model, columns - 1
     told = _model(model, view, inner) if model else nothing(view, inner)
-    shown = view.status.devices if view.status else ()
-    named = zip(shown, labels(shown), strict=True)
+    named = zip(view.devices, labels(view.devices), strict=True)
     block = [*told, *(_device(device, label, inner) for device, label in named)]
     if len(block) < rows:
         block += [(), *((Span(part, "dim"),) for part in wrap(f"{whole} shows all of it", inner))]
@@ -28,7 +27,6 @@ def small_screen(view: View, columns: int, rows: int, whole: str) -> Block:
 def _model(model: ModelStatus, view: View, width: int) -> Block:
     note = state_note(model, view)
     room = max(width - sum(len(span.text) for span in note) - 2, 0)
-    cells = f"{numbers.short_count(model.n_cells_used)}/{numbers.short_count(model.n_cells)}"
     full = numbers.percent(numbers.ratio(model.n_cells_used, model.n_cells))
     beside = width - _LABEL_COLUMNS
     mean = f"tok/s, {RATE_WINDOW_S:.0f} s mean"
@@ -40,7 +38,7 @@ def _model(model: ModelStatus, view: View, width: int) -> Block:
         _labelled("decode", f"{numbers.rate(model.decode_tok_s)} {mean}"),
         _labelled("prefill", f"{numbers.rate(model.prefill_tok_s)} {mean}"),
         _labelled("asked", f"{model.n_running} running · {model.n_waiting} waiting"),
-        _labelled("cells", f"{cells}  {full}"),
+        _labelled("cells", f"{used_cells(model)}  {full}"),
     ]
 
 

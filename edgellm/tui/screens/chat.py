@@ -17,10 +17,9 @@ from edgellm.harmless import plain
 from edgellm.tui.asking import Ask, Wait, ask_or_wait
 from edgellm.tui.canvas import Canvas
 from edgellm.tui.conversation import Answer, Conversation
-from edgellm.tui.drawn import numbers
 from edgellm.tui.drawn.dashboard import banner
 from edgellm.tui.drawn.lines import Line, Span, fit, joined, spread, width_of
-from edgellm.tui.drawn.model import is_last, state_note
+from edgellm.tui.drawn.model import is_last, state_note, used_cells
 from edgellm.tui.prompt import Prompt
 from edgellm.tui.told.answers import Piece
 from edgellm.tui.told.follower import Follower
@@ -250,11 +249,10 @@ def _facts(view: View, thinks: bool | None, last_tok_s: float | None, width: int
         return spread((Span(" no model", "dim"),), (), width)
     name = Span(f" {fit(model.name, width // 3)}  ", "strong")
     left = (name, *state_note(model, view), *_THINKS[thinks][1])
-    cells = f"{numbers.short_count(model.n_cells_used)}/{numbers.short_count(model.n_cells)} cells"
     queue = f"{model.n_running} running · {model.n_waiting} waiting"
     is_idle = model.n_running == 0
     now_tok_s = model.decode_tok_s if is_last(model) else model.stream_tok_s
     rate = format_rate(last_tok_s if is_idle else now_tok_s)
     speed = f"last answer {rate}" if is_idle and last_tok_s is not None else rate
-    right = joined((speed, queue, cells), width - width_of(left) - 2)
+    right = joined((speed, queue, f"{used_cells(model)} cells"), width - width_of(left) - 2)
     return spread(left, (Span(f"{right} ", "label"),), width)
