@@ -76,16 +76,12 @@ def _report(since: str, until: str, host: str | None) -> "Report":
 
 
 def _on_disk(since: str, until: str) -> "Report":
-    from edgellm.errors import StorageError
+    """Raises StorageError."""
     from edgellm.meter.usage.counts import report
     from edgellm.meter.usage.diary import users_diary
 
     config = options.config_from()
-    diary = users_diary(config.kept_days)
-    try:
-        days = diary.between(since, until)
-    except OSError as error:
-        raise StorageError(f"who has used what can't be read: {error}") from error
+    days = users_diary(config.kept_days).between(since, until)
     return report(days, price=config.energy_price_per_kwh, currency=config.currency)
 
 

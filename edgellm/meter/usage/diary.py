@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 import platformdirs
 
+from edgellm.errors import StorageError
 from edgellm.files import write_durably
 from edgellm.meter.usage.counts import Day
 
@@ -57,8 +58,11 @@ class Diary:
         return sorted(path.stem for path in files if _DAY.fullmatch(path.stem))
 
     def between(self, since: str, until: str) -> dict[str, Day]:
-        """Both days are in it. Raises OSError."""
-        return {day: self._read(day) for day in self.days() if since <= day <= until}
+        """Both days are in it. Raises StorageError."""
+        try:
+            return {day: self._read(day) for day in self.days() if since <= day <= until}
+        except OSError as error:
+            raise StorageError(f"who has used what can't be read: {error}") from error
 
     def _read(self, day: str) -> Day:
         path = self._path(day)

@@ -55,7 +55,8 @@ class Books:
         tell: Tell = nobody_listens,
         clocks: Clocks = _CLOCKS,
     ) -> None:
-        self._keys, self._quotas = tuple(keys), Quotas(keys)
+        self._keys = tuple(keys)
+        self._quotas = Quotas(self._keys)
         self._diary, self._tariff, self._tell, self._clocks = diary, tariff, tell, clocks
         self._since_start = Day()
         self.shares = Shares(self._since_start).registry
@@ -115,7 +116,7 @@ class Books:
     # ── what is told ─────────────────────────────────────────────────────────
 
     async def report(self, since: str, until: str, key: Key) -> Report:
-        """`key`: who asks. Without `admin` it sees its own. Raises OSError."""
+        """`key`: who asks. Without `admin` it sees its own. Raises StorageError."""
         async with self._in_turn:
             if self._diary:
                 days = await asyncio.to_thread(self._diary.between, since, until)

@@ -1,6 +1,7 @@
 """Keys that may less than all, by the clients that people have."""
 
 import contextlib
+import errno
 import threading
 import time
 from datetime import datetime
@@ -339,6 +340,18 @@ def test_counts_are_on_the_disk_when_the_server_has_ended_and_hold_no_word(tmp_p
         assert row["n_requests"] == 2
         assert get(live, "anna", f"/edgellm/usage?until={day}&since={day}").json()["rows"] == [row]
         assert get(live, "anna", "/edgellm/usage?since=9999-01-01").json()["rows"] == []
+
+
+def test_counts_that_can_not_be_read_are_the_disks_fault_and_said(tmp_path, monkeypatch):
+    def denied(self):
+        raise PermissionError(errno.EACCES, "Permission denied", "/home/of/somebody/x.json")
+
+    monkeypatch.setattr(Diary, "days", denied)
+    with serving(key("anna"), diary=Diary(tmp_path, 3)) as live:
+        answer = get(live, "anna", "/edgellm/usage")
+    assert answer.status_code == 507
+    assert "can't be read" in answer.text
+    assert "/home/of" not in answer.text
 
 
 @pytest.mark.parametrize("query", ["since=yesterday", "until=2026-13-01", "since="])
