@@ -2,8 +2,12 @@
 
 import gc
 import signal
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+_MODULE = pytest.StashKey[Path]()  # of the model test before
 
 
 def pytest_configure() -> None:
@@ -18,10 +22,17 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-@pytest.fixture(autouse=True)
-def _models_are_freed(request: pytest.FixtureRequest) -> object:
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[object]:
     """A backend and its parts hold one another, and a few hundred would wait for the collector,
-    which knows nothing of the native memory behind them."""
-    yield
-    if request.node.get_closest_marker("model"):
+    which knows nothing of the native memory behind them. What is still alive is set aside as long
+    as the module lasts: a look through all that the tests before left behind takes longer than
+    most of these tests."""
+    result = yield  # and nothing holds the test's arguments any more
+    if item.get_closest_marker("model"):
+        if item.session.stash.get(_MODULE, None) != item.path:
+            item.session.stash[_MODULE] = item.path
+            gc.unfreeze()
         gc.collect()
+        gc.freeze()
+    return result
