@@ -21,6 +21,7 @@ from edgellm.runner.sequence import Sequence
 from edgellm.selector.layouts import laid_out
 from edgellm.selector.plan import Plan
 
+_QUIET_S = 1.0  # in which nobody comes, before it
 _CARRYING_S = 1.0  # at most, out of the cells: somebody may come
 _NAMES = {True: "one pool of KV cells", False: "a stream of KV cells for each conversation"}
 
@@ -66,8 +67,17 @@ class Changing:
 
     def is_due(self, scheduler: Scheduler) -> bool:
         """The other layout pays, and nobody is owed anything by this one."""
-        is_wanted = self._choice.pays and not self._failed
-        return is_wanted and scheduler.idle and scheduler.rests and not self._is_busy()
+        rests = scheduler.idle and scheduler.rests
+        return self._is_wanted and rests and not self._is_busy()
+
+    def wait_s(self, idle_s: float) -> float:
+        """As long as that may be waited for what comes, before it is looked again whether it can be
+        done: other threads don't say when they have become idle."""
+        return min(idle_s, _QUIET_S) if self._is_wanted else idle_s
+
+    @property
+    def _is_wanted(self) -> bool:
+        return self._choice.pays and not self._failed
 
     def observe(self, batch: Batch, running: dict[int, Sequence], elapsed_s: float) -> None:
         """A step took so long, and nobody has taken note of it yet."""

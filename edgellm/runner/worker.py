@@ -55,7 +55,6 @@ from edgellm.runner.threads.reading import is_long_text, read
 
 _GAUGE_PERIOD_S = 0.1
 _PAUSE_S = 0.05  # before each piece of what nobody waits for
-_QUIET_S = 1.0  # before what takes longer
 _TIDY_S = 2.0  # at the end; the supervisor waits for longer
 _SIGN_S = 30.0  # of life, while other threads work; liveness.py is patient for longer
 _BESIDE_S = 3600.0  # that is believed of them: then who listens has to judge
@@ -109,7 +108,7 @@ class Worker:
         while True:
             begun_s, may_change = self._clock(), self._may_change
             idle_s = self._idle_s(begun_s)
-            messages = list(self._take(min(idle_s, _QUIET_S) if may_change else idle_s))
+            messages = list(self._take(idle_s))
             begun_s = self._clock() if idle_s else begun_s
             if may_change and not messages and self._changing:
                 self._scheduler = self._changing.change(self._scheduler)
@@ -166,6 +165,7 @@ class Worker:
         idle_s = max(0.0, end_s - now_s)
         if self._awaits_others and now_s - self._came_s < _BESIDE_S:
             idle_s = min(idle_s, _SIGN_S)
+        idle_s = self._changing.wait_s(idle_s) if self._changing else idle_s
         return idle_s if self._scheduler.rests else min(idle_s, _PAUSE_S)
 
     @property

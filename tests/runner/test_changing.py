@@ -129,6 +129,19 @@ def test_nothing_changes_while_somebody_runs_or_waits_or_other_threads_are_busy(
     assert not one.is_due(scheduler)
 
 
+def test_a_worker_that_could_not_change_for_another_thread_does_when_that_is_done():
+    backend, busy, waits = TwoLayouts(), [True, True, True], []
+
+    def take(wait_s):
+        waits.append(wait_s)
+        return [Shutdown()] if len(backend.laid_out) > 1 or len(waits) > 10 else []
+
+    one = changing(backend, is_busy=lambda: bool(busy and busy.pop()))
+    run_worker(backend, take, lambda messages: None, changing=one)
+    assert backend.laid_out == [True, False]
+    assert max(waits) == 1.0
+
+
 def test_each_request_ends_once_whenever_it_comes_to_a_worker_that_changes():
     backend, told = TwoLayouts(), []
     choice = Willing(POOL, StepCosts({1: 0.01}, {16: 0.02}), 1, 1000)
