@@ -9,6 +9,7 @@ from spill_runs import text
 from worker_runs import endings, greedy, run_worker, shown, text_of
 
 from edgellm.errors import EdgellmError
+from edgellm.runner.batch import Batch, Forget, Row
 from edgellm.runner.messages import Generate, Shutdown
 from edgellm.runner.pacing.costs import StepCosts
 from edgellm.runner.pacing.pace import Pace
@@ -127,6 +128,33 @@ def test_nothing_changes_while_somebody_runs_or_waits_or_other_threads_are_busy(
     busy[0] = False
     scheduler.add(Sequence(1, [5, 6], 8))
     assert not one.is_due(scheduler)
+
+
+def test_steps_that_are_alike_are_counted_at_once_and_none_is_lost():
+    class Counting(Willing):
+        told = ()
+
+        def observe(self, parts, n_decode, elapsed_s, n_shared, n_copied, n_steps=1):
+            rows = tuple(part.n_rows for part in parts)
+            self.told = *self.told, (rows, n_decode, n_steps, round(elapsed_s, 6))
+
+    def step(*rows, n_prompt_rows=0, ops=()):
+        rows = tuple(Row(i, 20, 5, True) for i, n in enumerate(rows) for _ in range(n))
+        one.observe(Batch(ops, rows, n_prompt_rows), running, 0.001)
+
+    choice = Counting(POOL, StepCosts({1: 0.01}, {16: 0.02}), 1, 1000)
+    one = changing(TwoLayouts(), choice=choice)
+    running = {i: Sequence(i, [5] * 20, 40) for i in range(3)}
+    step(1, 2, n_prompt_rows=2)  # its one row with logits is none of those that follow
+    for _ in range(20):
+        step(1)
+    step(1, 1)
+    step(1, 1, ops=(Forget(2),))
+    step(1)
+    assert choice.told == (
+        ((1, 2), 1, 1, 0.001), ((1,), 1, 16, 0.016), ((1,), 1, 4, 0.004),
+        ((1, 1), 2, 1, 0.001), ((1, 1), 2, 1, 0.001),
+    )  # fmt: skip
 
 
 def test_a_worker_that_could_not_change_for_another_thread_does_when_that_is_done():

@@ -135,13 +135,20 @@ class LayoutChoice:
         return is_much and self.saved_s > self._times * self.change_s
 
     def observe(
-        self, parts: Sequence[Part], n_decode: int, elapsed_s: float, n_shared: int, n_copied: int
+        self,
+        parts: Sequence[Part],
+        n_decode: int,
+        elapsed_s: float,
+        n_shared: int,
+        n_copied: int,
+        n_steps: int = 1,
     ) -> None:
-        """A step of these rows, `n_decode` of them with logits, took so long. `n_copied`: tokens
-        that streams copy from one another for those who began with it."""
+        """So many steps, each of these rows, `n_decode` of them with logits, took so long together.
+        `n_copied`: tokens that streams copy from one another for those who began with the first."""
         pool, streams = self._attention.looks(parts, n_shared)
         here, there = (pool, streams) if self.is_pool else (streams, pool)
-        saved_s = self._back_s(parts, n_decode, elapsed_s, here) * (1 - there / here) if here else 0
+        back_s = n_steps * self._back_s(parts, n_decode, elapsed_s / n_steps, here)
+        saved_s = back_s * (1 - there / here) if here else 0.0
         copied_s = n_copied * self._copy_s
         kept = 0.5 ** (elapsed_s / _HALF_S)
         self.busy_s = kept * self.busy_s + elapsed_s + (0 if self.is_pool else copied_s)

@@ -136,6 +136,17 @@ def test_a_change_that_was_right_makes_the_next_one_as_easy_as_the_first():
     assert seconds_until_it_pays(one, ALIKE_SHARED) < 1.1 * at_first
 
 
+def test_steps_that_are_told_together_say_what_they_say_one_by_one():
+    apart, together = choice(POOL), choice(POOL)
+    step_s = 2 * ROWS.mixed_s(16, 0)
+    for _ in range(16):
+        apart.observe(STRANGERS, 16, step_s, 0, 0)
+    together.observe(STRANGERS, 16, 16 * step_s, 0, 0, 16)
+    assert together.busy_s == pytest.approx(apart.busy_s, rel=0.01)
+    assert together.saved_s == pytest.approx(apart.saved_s, rel=0.01)
+    assert together.saved_s > 0
+
+
 def test_a_busy_neighbour_is_not_taken_for_looking_back():
     one = choice(POOL)
     for _ in range(100):
