@@ -10,6 +10,7 @@ import math
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +33,7 @@ _SIZES = ("request_memory", "response_memory", "limit_rate", "reserve")
 _LEAST_BYTES = {"request_memory": MIB}
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s?#@*]+", re.IGNORECASE)
 _QUOTED = 'a table\'s name stands in quotes: [models."qwen3:8b"]'
+_TABLES: Mapping[str, Any] = {"keys": KeySettings, "models": dict[str, Any]}  # by name
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
 
 
@@ -91,10 +93,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def own_key(self) -> str | None:
         """What this user's commands show to this user's servers: the list's first, else that of the
-        first table which may everything. Raises as `all_keys`."""
+        first table which may everything. Raises as `all_keys`, of the files that it reads."""
         admins = ((name, table) for name, table in self.keys.items() if table.admin)
         known = (key_tables.secret_of(name, table) for name, table in admins)
-        return next((key for key in (*self.api_keys, *known) if key is not None), None)
+        return next((key for key in chain(self.api_keys, known) if key is not None), None)
 
 
 def config_path(environ: Mapping[str, str]) -> Path:
@@ -111,7 +113,7 @@ def load_config(environ: Mapping[str, str], flags: Mapping[str, Any]) -> Config:
     try:
         config = msgspec.convert(told | given, Config, strict=False)
     except msgspec.ValidationError as error:
-        raise _unfit(error, environ, path) from error
+        raise _unfit(error, environ, path, told) from error
     if "api_keys" in given and "key_weights" not in given:  # the file weighs the file's own keys
         left = {k: w for k, w in config.key_weights.items() if k in config.api_keys}
         config = msgspec.structs.replace(config, key_weights=left)
@@ -133,10 +135,15 @@ def unknown_variables(environ: Mapping[str, str]) -> Iterator[tuple[str, str | N
             yield name, tails[near[0]] if near else None
 
 
-def _unfit(error: msgspec.ValidationError, environ: Mapping[str, str], path: Path) -> ConfigError:
+def _unfit(
+    error: msgspec.ValidationError,
+    environ: Mapping[str, str],
+    path: Path,
+    told: Mapping[str, Any],
+) -> ConfigError:
     """With the place where it was said, and never the value: it may be a key."""
     what, _, where = str(error).partition(" - at `$.")
-    name, place = re.split(r"\W", where)[0], where.rstrip("`")
+    name, place = re.split(r"\W", where)[0], _with_table(where.rstrip("`"), told)
     variable = f"{_PREFIX}{name.upper()}"
     if name == "sandbox":
         what = "neither auto, on nor off"
@@ -145,6 +152,21 @@ def _unfit(error: msgspec.ValidationError, environ: Mapping[str, str], path: Pat
     if name and variable in environ:
         return ConfigError(f"{name} can't be: {what}", hint=f"look at {variable}")
     return ConfigError(f"{place or 'a setting'} can't be: {what}", hint=f"look into {path}")
+
+
+def _with_table(place: str, told: Mapping[str, Any]) -> str:
+    """ "keys[...].weight" as "keys.anna.weight": the first that can't be. Who writes no table there
+    may take it for key_weights, whose names are secrets: those of `keys` are told of tables only."""
+    setting, dots, rest = place.partition("[...]")
+    if not dots or setting not in _TABLES:
+        return place
+    for name, table in told[setting].items():
+        try:
+            msgspec.convert(table, _TABLES[setting], strict=False)
+        except msgspec.ValidationError:
+            is_name = isinstance(table, dict) or setting == "models"
+            return f"{setting}.{name}{rest}" if is_name else place
+    return place
 
 
 def _check(config: Config) -> None:

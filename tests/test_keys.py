@@ -66,6 +66,8 @@ def test_the_commands_show_a_key_that_may_everything(tmp_path):
     assert load(tmp_path, ANNA).own_key() is None
     assert load(tmp_path, ANNA + boss).own_key() == "b0ss"
     assert load(tmp_path, 'api_keys = ["first"]\n' + ANNA + boss).own_key() == "first"
+    lost = '[keys.lost]\nkey_file = "/no/such/file"\nadmin = true\n'
+    assert load(tmp_path, 'api_keys = ["first"]\n' + lost).own_key() == "first"
     hidden = f'[keys.boss]\nkey = "sha256:{"0" * 64}"\nadmin = true\n'
     assert load(tmp_path, hidden).own_key() is None
 
@@ -90,9 +92,10 @@ def test_a_table_alone_is_a_key_that_is_needed(tmp_path):
         (ANNA + "max_concurrent = 0\n", "keys.anna: max_concurrent 0 is no bound"),
         (ANNA + "models = []\n", "keys.anna: models is empty"),
         (ANNA + 'models = [""]\n', "keys.anna: models has a name that is empty"),
-        (ANNA + "wieght = 3\n", "wieght"),
-        (ANNA + 'weight = "heavy"\n', "weight can't be"),
-        (ANNA + 'admin = "s3cret"\n', "admin can't be"),
+        (ANNA + "wieght = 3\n", "keys.anna can't be: .* `wieght`"),
+        (ANNA + 'weight = "heavy"\n', "keys.anna.weight can't be"),
+        (ANNA + '[keys.bob]\nkey = "x"\nadmin = "s3cret"\n', "keys.bob.admin can't be"),
+        ("[keys]\ns3cret = 3\n", "keys.* can't be"),  # as if it were key_weights
         ('keys = ["s3cret"]\n', "keys can't be"),
     ],
 )
