@@ -125,7 +125,7 @@ def _place(name: str) -> _Place:
     """Raises BadRequest, ModelNotFound."""
     match reference := parse_reference(name):
         case PathReference(path):
-            return _Place(str(path_of(path).resolve()))
+            return _Place(_resolved(path))
         case HubReference(repo=repo, quant=quant, file=file):
             return _Place(repo.casefold(), quant or "", file or "")
         case CatalogReference(name=known, quant=quant):
@@ -136,6 +136,14 @@ def _place(name: str) -> _Place:
             entry = catalog.find(known)
             return _Place((entry.repo or entry.name).casefold(), quant or "")
     return _Place(reference.text.casefold().removesuffix(":latest"))
+
+
+def _resolved(path: str) -> str:
+    """Raises BadRequest."""
+    try:
+        return str(path_of(path).resolve())
+    except (OSError, ValueError, RuntimeError) as error:  # a NUL; a loop of links
+        raise BadRequest(f"no path can be so: {error}") from error
 
 
 def _read(none: Table, given: Mapping[str, Any]) -> Table:

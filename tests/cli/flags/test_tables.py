@@ -1,5 +1,6 @@
 """Tables of models in a real config.toml."""
 
+import tomllib
 from dataclasses import fields
 
 import pytest
@@ -151,13 +152,24 @@ def test_what_cannot_be_is_told_with_the_file_the_table_and_the_key(settings, to
         ("./x.gguf", "x.gguf", 'a table already, [models."./x.gguf"]'),
         ("qwen3:8b", "qwen3:8bb", "the catalog has no 'qwen3:8bb'"),
         ("qwen3:8b", "no name at all", "does not name a model"),
+        ("qwen3:8b", "/x\\u0000.gguf", "no path can be so: embedded null byte"),
+        ("qwen3:8b", "./loop.gguf", "no path can be so: Symlink loop"),
     ],
 )
-def test_a_model_is_named_once_and_by_a_name_that_there_is(settings, first, second, words):
+def test_a_model_is_named_once_and_by_a_name_that_there_is(
+    settings, tmp_path, first, second, words
+):
+    (tmp_path / "loop.gguf").symlink_to("loop.gguf")
     with pytest.raises(ConfigError) as refused:
         settings(f'[models."{first}"]\n[models."{second}"]')
-    assert f'[models."{second}"]: ' in str(refused.value)
+    named = tomllib.loads(f'name = "{second}"')["name"]
+    assert f'[models."{named}"]: ' in str(refused.value)
     assert words in str(refused.value)
+
+
+def test_what_is_no_table_is_told_by_its_name(settings):
+    with pytest.raises(ConfigError, match=r"models\.demo can't be: Expected `object`"):
+        settings("[models]\ndemo = 3")
 
 
 def test_two_models_have_no_name_in_common(settings):
