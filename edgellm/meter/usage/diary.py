@@ -9,7 +9,7 @@ import fcntl
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -41,8 +41,9 @@ class Diary:
             whole = self._read(day)
             whole.add(new)
             write_durably(self._path(day), msgspec.json.encode(whole))
-            for old in self.days()[: -self.n_days]:
-                self._path(old).unlink(missing_ok=True)
+            with suppress(OSError):  # what can't go now goes another day
+                for old in self.days()[: -self.n_days]:
+                    self._path(old).unlink(missing_ok=True)
         return whole
 
     def read(self, day: str) -> Day:

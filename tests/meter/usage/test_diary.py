@@ -43,6 +43,12 @@ def test_so_many_days_are_kept_and_the_oldest_goes(diary):
     assert [*diary.between("2026-11-04", "2026-11-04")] == ["2026-11-04"]
 
 
+def test_an_old_day_that_can_not_go_is_no_reason_to_count_the_new_one_twice(diary, tmp_path):
+    (tmp_path / "state" / "usage" / "2000-01-01.json").mkdir(parents=True)
+    for i in range(1, 5):
+        assert n_requests(diary.add(f"2026-11-0{i}", day())) == 1
+
+
 def test_a_clock_that_leaps_ahead_for_a_moment_costs_one_day_and_not_all(diary):
     for i in range(1, 4):
         diary.add(f"2026-11-0{i}", day())
