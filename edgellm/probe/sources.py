@@ -12,6 +12,7 @@ A captured machine (`scripts/capture_probe.py` writes one):
     DIR/commands/NAME.code  how it ended, when not with 0
 """
 
+import contextlib
 import errno
 import glob
 import os
@@ -26,6 +27,7 @@ import time
 from pathlib import Path
 from typing import Literal, Protocol
 
+from edgellm.probe.asked.asking import ask
 from edgellm.values import frozen
 
 _MOST_BYTES = 4 << 20  # a source that writes more than this is broken
@@ -157,7 +159,7 @@ class SystemSources(_Files):
         except OverflowError:
             return Silence("broken", f"{name} wrote more than {_MOST_BYTES >> 20} MiB")
         finally:
-            _end(process)
+            end(process)
         return Output(text, errors, code)
 
 
@@ -206,14 +208,13 @@ def _collect(process: "subprocess.Popen[bytes]", timeout_s: float) -> tuple[str,
     return re.sub(r"\x1b\[[0-9;]*m", "", out), err
 
 
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    """Nothing that it started outlives it; one stuck in the kernel is left behind, not awaited."""
+def end(process: "subprocess.Popen[bytes]") -> None:
+    """Nothing that it started outlives it; one stuck in the kernel is awaited by a thread of its
+    own alone, so that it is no zombie afterwards."""
     if process.poll() is None:
-        try:
+        with contextlib.suppress(OSError, TimeoutError):
             os.killpg(process.pid, signal.SIGKILL)
-            process.wait(timeout=0.5)
-        except (OSError, subprocess.TimeoutExpired):
-            pass
+            ask(process.wait, "edgellm-reaper").result(timeout=0.5)
     for pipe in (process.stdout, process.stderr):
         if pipe:
             pipe.close()

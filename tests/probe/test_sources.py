@@ -1,4 +1,7 @@
+import signal
+import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -10,6 +13,7 @@ from edgellm.probe.sources import (
     SystemSources,
     capture_name,
     child,
+    end,
 )
 
 
@@ -43,6 +47,25 @@ def test_a_hanging_program_is_given_up_in_time_and_so_are_its_children():
 
     assert answer == Silence("timeout", "sh gave no answer within 0.2 s")
     assert time.monotonic() - began_s < 10.0
+
+
+def test_one_that_is_stuck_in_the_kernel_is_left_to_a_thread_that_knows_its_end():
+    class Stuck(subprocess.Popen):
+        ends, is_reaped = threading.Event(), threading.Event()
+
+        def wait(self, timeout=None):
+            if not self.ends.wait(timeout):
+                raise subprocess.TimeoutExpired(self.args, timeout)
+            code = super().wait(timeout)
+            self.is_reaped.set()
+            return code
+
+    with Stuck(("sleep", "60"), start_new_session=True) as process:
+        end(process)
+        assert process.returncode is None
+        process.ends.set()
+        assert process.is_reaped.wait(30)
+        assert process.returncode == -signal.SIGKILL
 
 
 def test_a_flood_is_cut_off():

@@ -14,7 +14,7 @@ from edgellm.files import write_whole
 
 T = TypeVar("T")
 
-_TRIES, _TRY_S = 20, 0.005  # for a lock that others hold while they write some hundred bytes
+_TRIES, _TRY_S = 400, 0.005  # for a lock that others hold while they write; many on a busy disk
 
 
 def folder() -> Path:
