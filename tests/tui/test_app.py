@@ -138,22 +138,18 @@ async def test_every_key_of_the_legend_does_what_it_says():
                 ("l", "offloaded 37/37"),
                 ("question_mark", "how to read it"),
             ):
-                await pilot.press(key)
-                assert isinstance(app.screen, Sheet)
-                assert words in screen(app)
-                await pilot.press("t")
-                assert isinstance(app.screen, TopScreen)
-
-                await pilot.press(key, key)
-                assert isinstance(app.screen, TopScreen), f"{key} does not close what it opened"
-                await pilot.press(key, "escape")
-                assert isinstance(app.screen, TopScreen)
+                for closing in ("t", key, "escape"):
+                    await pilot.press(key)
+                    await until(lambda: isinstance(app.screen, Sheet))
+                    await until(lambda words=words: words in screen(app))
+                    await pilot.press(closing)
+                    await until(lambda: isinstance(app.screen, TopScreen))
 
             await pilot.press("c")
-            assert isinstance(app.screen, ChatScreen)
-            assert isinstance(app.focused, TextArea)
+            await until(lambda: isinstance(app.screen, ChatScreen))
+            await until(lambda: isinstance(app.focused, TextArea))
             await pilot.press("escape")
-            assert isinstance(app.screen, TopScreen)
+            await until(lambda: isinstance(app.screen, TopScreen))
 
             await pilot.press("q")
             await until(lambda: not app.is_running)
