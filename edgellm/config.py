@@ -156,7 +156,7 @@ def _unfit(
 
 def _with_table(place: str, told: Mapping[str, Any]) -> str:
     """ "keys[...].weight" as "keys.anna.weight": the first that can't be. Who writes no table there
-    may take it for key_weights, whose names are secrets: those of `keys` are told of tables only."""
+    may take it for key_weights, whose names are secrets: of `keys` only tables have theirs told."""
     setting, dots, rest = place.partition("[...]")
     if not dots or setting not in _TABLES:
         return place

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from edgellm.cli.flags.addresses import hears, named_url, place_of
+from edgellm.cli.flags.keys import key_for
 from edgellm.cli.serving import state
 from edgellm.cli.serving.client import Client
 from edgellm.config import socket_path
@@ -67,14 +68,15 @@ class Found:
 
 
 def look(host: str | None = None, *, patience_s: float = PATIENCE_S) -> Found:
-    """Raises NotServing where one that is named can't be asked, and says why."""
+    """Raises NotServing where one that is named can't be asked, and says why; ConfigError for
+    settings that can't be."""
     if named := named_url(host):
         return Found((_asked_by_name(named, state.running(), patience_s),), is_named=True)
     return look_here(patience_s)
 
 
 def look_here(patience_s: float = PATIENCE_S) -> Found:
-    """Those of this machine, whichever is named."""
+    """Those of this machine, whichever is named. Raises ConfigError."""
     here = state.running()
     with ThreadPoolExecutor(len(here) or 1) as pool:  # two that hang are waited for as long as one
         told = tuple(pool.map(partial(_asked_here, patience_s), here))
@@ -201,6 +203,8 @@ def _asked(url: str, patience_s: float) -> tuple[str, Status]:
 
 
 def _asked_here(patience_s: float, server: state.Running) -> tuple[str, Status] | Silent:
+    """Raises ConfigError: settings that can't be are no server's fault."""
+    key_for(server.url)  # who is asked below is asked with it, if it is ours still
     try:
         return _asked(server.url, patience_s)
     except EdgellmError as error:

@@ -19,7 +19,7 @@ from edgellm.cli.serving.find import (
     the_only,
     the_server,
 )
-from edgellm.errors import BadRequest, KeyRefused, NotServing
+from edgellm.errors import BadRequest, ConfigError, KeyRefused, NotServing
 from edgellm.server.door.access import Access
 from edgellm.status import ModelStatus, PlanStatus
 
@@ -69,6 +69,16 @@ def test_without_any_server_nothing_is_found_and_the_hint_says_how_to_start_one(
 
 def test_those_that_cannot_be_asked_are_told_apart_from_those_that_answer(live, locked, hanging):
     assert urls(look(patience_s=3.0)) == ([live.url], [hanging, locked.url])
+
+
+def test_settings_that_can_not_be_are_told_as_such_and_no_server_is_to_be_killed_for_them(
+    live, locked, tmp_path, monkeypatch
+):
+    path = tmp_path / "config.toml"
+    path.write_text('[keys.anna]\nkey_file = "/no/such/file"\nadmin = true\n')
+    monkeypatch.setenv("EDGELLM_CONFIG", str(path))
+    with pytest.raises(ConfigError, match=r"keys\.anna: key_file can't be read"):
+        look()
 
 
 def test_one_that_could_not_be_asked_is_named_with_its_process_and_a_way_out(hanging):
