@@ -19,8 +19,7 @@ from edgellm.runner.kv.memory import Limits
 from edgellm.runner.pacing.layouts import LayoutChoice, Part, n_shared
 from edgellm.runner.scheduler import Scheduler
 from edgellm.runner.sequence import Sequence
-from edgellm.selector.layouts import laid_out
-from edgellm.selector.plan import Plan
+from edgellm.selector.plan import Plan, laid_out
 
 _MOST_ALIKE = 16  # steps that are counted at once: it takes 20 µs, and a step may take 1 ms
 _QUIET_S = 1.0  # in which nobody comes, before it

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from edgellm.models.spec import ModelSpec
 from edgellm.selector.memory.leaving import can_leave, n_scratch
-from edgellm.selector.plan import Candidate, Layout, Plan
+from edgellm.selector.plan import Candidate, Layout
 from edgellm.selector.search.options import Option
 from edgellm.selector.search.search import Search
 
@@ -34,21 +34,6 @@ def other_layout(search: Search, chosen: Option) -> Layout | None:
     if not isinstance(found, Option) or found.setting != other or found.merit.is_stuck:
         return None
     return Layout(unified, other.n_ctx, other.n_seq_max, other.n_outputs_max)
-
-
-def laid_out(plan: Plan) -> Plan:
-    """The same in its other layout, from which it may come back."""
-    there = plan.other_layout
-    assert there is not None, "it has to stay as it is"
-    here = Layout(plan.kv_unified, plan.n_ctx, plan.n_seq_max, plan.n_outputs_max)
-    return replace(
-        plan,
-        kv_unified=there.kv_unified,
-        n_ctx=there.n_ctx,
-        n_seq_max=there.n_seq_max,
-        n_outputs_max=there.n_outputs_max,
-        other_layout=here,
-    )
 
 
 def _is_plain(candidate: Candidate, spec: ModelSpec, speculate: str) -> bool:

@@ -4,7 +4,7 @@ The selector makes it, the CLI prints it, the runner obeys it and decides nothin
 Words are llama.cpp's: `n_ctx` is its total over all sequences, `n_ctx_seq` one conversation's.
 """
 
-from dataclasses import field
+from dataclasses import field, replace
 from typing import Literal, NamedTuple
 
 from edgellm.models.gguf.header import GGUFHeader
@@ -262,3 +262,18 @@ class Plan:
         """With what is kept of past conversations, once it has all that it may have."""
         taken, host_id = self.placement.bytes_by_pool, self.shares[-1].pool_id
         return taken | {host_id: taken[host_id] + self.prefix_ram_bytes}
+
+
+def laid_out(plan: Plan) -> Plan:
+    """The same in its other layout, from which it may come back."""
+    there = plan.other_layout
+    assert there is not None, "it has to stay as it is"
+    here = Layout(plan.kv_unified, plan.n_ctx, plan.n_seq_max, plan.n_outputs_max)
+    return replace(
+        plan,
+        kv_unified=there.kv_unified,
+        n_ctx=there.n_ctx,
+        n_seq_max=there.n_seq_max,
+        n_outputs_max=there.n_outputs_max,
+        other_layout=here,
+    )

@@ -8,7 +8,7 @@ from selector_choices import plan_of
 from selector_machines import machine
 
 from edgellm.models.names import RepoFile
-from edgellm.selector.layouts import laid_out
+from edgellm.selector.plan import laid_out
 
 HOST = machine(ram=32)
 

@@ -20,8 +20,7 @@ from edgellm.runner.scheduler import Scheduler
 from edgellm.runner.sequence import Sequence
 from edgellm.runner.threads.inbox import Inbox
 from edgellm.runner.worker_child import _Disk
-from edgellm.selector.layouts import laid_out
-from edgellm.selector.plan import Layout
+from edgellm.selector.plan import Layout, laid_out
 
 pytestmark = pytest.mark.model
 
