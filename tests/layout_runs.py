@@ -44,11 +44,14 @@ class TwoLayouts:
             state=state, n_cells=N_PARALLEL * N_CTX_SEQ,
         )  # fmt: skip
         self.refused = []  # by kv_unified, what can't be made
-        self.laid_out = []
+        self.laid_out, self.fake = [], None
+        self.left = {}  # blobs that nobody has taken out, when the last context went
         self.lay_out(begins)
 
     def lay_out(self, plan):
         self.laid_out.append(plan.kv_unified)
+        if self.fake:
+            self.left = {**self.fake.blobs, **getattr(self.fake, "wholes", {})}
         if plan.kv_unified in self.refused:
             self.fake = None
             raise EdgellmError("no memory for a context")

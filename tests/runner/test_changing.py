@@ -15,7 +15,7 @@ from edgellm.runner.pacing.costs import StepCosts
 from edgellm.runner.pacing.pace import Pace
 from edgellm.runner.scheduler import Scheduler
 from edgellm.runner.sequence import Sequence
-from edgellm.selector.layouts import laid_out
+from edgellm.selector.plan import laid_out
 
 
 class House:
@@ -82,6 +82,17 @@ def test_pieces_of_conversations_that_left_the_cells_become_whole_ones_by_way_of
     assert house.scheduler.memory.shelf_bytes
     house.change()
     assert all(house.run([*talk, 9]).n_cached >= len(talk) - 1 for talk in talks)
+
+
+@both_ways
+def test_what_is_carried_over_is_held_once(begins):
+    house = House(begins)
+    for first in (11, 12, 13):
+        house.run(text(first, 150))
+    assert not begins.kv_unified or house.scheduler.memory.shelf_bytes >= 450  # and in the cells
+    house.change()
+    assert house.scheduler.memory.shelf_bytes >= 450
+    assert not house.backend.left
 
 
 def test_no_history_of_changes_loses_a_blob_or_a_right_answer():

@@ -62,8 +62,10 @@ class Spill:
         """All of it in one copy, wherever its pieces are. None: it isn't worth one."""
         if len(kept.tokens) < LEAST_CARRIED or not _can_move(kept.tokens):
             return None
-        blob = self.shelf.new_blob()
-        self._ops.append(Save(kept.seq_id, 0, len(kept.tokens), blob))
+        blob, n_tokens = self.shelf.new_blob(), len(kept.tokens)
+        self._ops.append(Save(kept.seq_id, 0, n_tokens, blob))
+        there = self.shelf.find(kept.tokens, n_tokens, kept.adapters)
+        self.shelf.give_up([edge for edge in there.edges if edge.end <= there.length])
         return Carried(kept.tokens, kept.n_prompt, kept.adapters, blob)
 
     def carry(self, carried: list[Carried]) -> Iterator[Carried]:
