@@ -46,7 +46,8 @@ class Running:
             async with aclosing(answers):
                 async for index, event in answers:
                     data = self.answer.feed(index, event)
-                    self._hold.add(len(data))
+                    if not self.answer.has_ended:  # its end is told whatever room there is
+                        self._hold.add(len(data))
                     self.say(data)
         except Exception as error:  # noqa: BLE001  # whoever asks for it is told
             refused(error)

@@ -1,5 +1,6 @@
 """Responses that go on without their client, by the openai package over a real socket."""
 
+import asyncio
 import contextlib
 import random
 
@@ -7,11 +8,16 @@ import openai
 import pytest
 from server.server_fakes import HANG, clients_of, live_server, served, words
 
-from edgellm.chat.events import Failed, TextDelta
+from edgellm.chat.events import Failed, Finished, TextDelta, Timings
 from edgellm.errors import Overloaded
 from edgellm.keys import plain
 from edgellm.server.door.access import Access
-from edgellm.server.routes.background import MOST
+from edgellm.server.door.bodies import Bodies, Hold
+from edgellm.server.openai.wire import Head
+from edgellm.server.responses.answers import ResponseStream
+from edgellm.server.responses.requests import response_request
+from edgellm.server.responses.store import Store
+from edgellm.server.routes.background import MOST, Running
 
 HANGS = [TextDelta("Hel"), HANG]
 
@@ -200,6 +206,26 @@ def test_the_memory_that_it_takes_is_given_back(client, engine, live):
     assert one._hold.n_bytes > 10_000
     client.responses.cancel(told.id)
     assert one._hold.n_bytes == 0
+
+
+def test_who_reads_along_is_told_the_end_though_there_is_no_more_room_for_it():
+    bodies, refusals = Bodies(1 << 20), []
+
+    async def answers():
+        yield 0, TextDelta("Hel")
+        bodies.most_bytes = 0  # others have come meanwhile
+        yield 0, Finished("stop", 7, 3, 1, Timings(0.5, 1.0, 2.25, 0.004, 0.006))
+
+    async def run():
+        asked = response_request(b'{"input": "Hi"}', "__mark__", Store())
+        answer = ResponseStream(Head("resp_1", 1700000000, "tiny"), asked)
+        one = Running(answer, "", (), Hold(bodies))
+        await one.write(answers(), refusals.append)
+        return [frame async for frame in one.follow(0)]
+
+    *_, last = asyncio.run(run())
+    assert last.startswith(b"event: response.completed")
+    assert not refusals
 
 
 def done_by(rng, client, begun):
