@@ -153,11 +153,7 @@ def _ready(
 
 
 def _run(
-    load: Load,
-    backend: "LlamaBackend",
-    lost: tuple[int, ...],
-    inbox: Inbox,
-    tell: Tell,
+    load: Load, backend: "LlamaBackend", lost: tuple[int, ...], inbox: Inbox, tell: Tell
 ) -> None:
     plan = load.plan
     disk = _Disk(load, backend, inbox)
