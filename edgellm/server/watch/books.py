@@ -39,6 +39,7 @@ class Clocks:
 
 
 _CLOCKS, _TARIFF = Clocks(), Tariff()
+_UNBOUNDED = Today(0, 0.0)  # of a key that no day's end concerns: nothing is counted for it
 
 
 class Books:
@@ -75,8 +76,10 @@ class Books:
     @contextmanager
     def visit(self, key: Key, model: str, watch: Watch, prompt_bytes: int) -> Iterator[None]:
         """Around one request. Raises QuotaExceeded before anything is computed for it."""
+        self._turn_page()
+        today = self._today_of(key) if key.tokens_per_day else _UNBOUNDED
         try:
-            self._quotas.enter(key, self._clocks.monotonic(), self._used_today(key))
+            self._quotas.enter(key, self._clocks.monotonic(), today)
         except QuotaExceeded:
             self._note(key, model, Use(n_refused=1))
             raise
@@ -105,13 +108,16 @@ class Books:
         self._since_start.use(key.name, model).add(use)
         self._day().use(key.name, model).add(use)
 
-    def _used_today(self, key: Key) -> Today:
-        self._turn_page()
+    def _today_of(self, key: Key) -> Today:
         now = self._clocks.now()
         midnight = datetime.combine(now.date() + timedelta(days=1), clock_time())
-        left_s = max(0.0, midnight.timestamp() - now.timestamp())
+        return Today(self._used_today(key), max(0.0, midnight.timestamp() - now.timestamp()))
+
+    def _used_today(self, key: Key) -> int:
+        """Tokens."""
+        self._turn_page()
         pages = self._kept, self._handed.get(self._today, Day()), self._day()
-        return Today(sum(page.n_tokens(key.name) for page in pages), left_s)
+        return sum(page.n_tokens(key.name) for page in pages)
 
     # ── what is told ─────────────────────────────────────────────────────────
 
@@ -136,7 +142,7 @@ class Books:
         told = []
         for key in self._keys:
             rate, per_day = self.rate(key), key.tokens_per_day
-            used = self._used_today(key).n_tokens
+            used = self._used_today(key)
             told.append(
                 Allowance(
                     key=key.name,

@@ -75,6 +75,20 @@ def test_a_days_quota_outlives_the_server(diary, time):
     assert (row.work_s, row.energy_j) == (4.0, 14.0)
 
 
+def test_how_long_a_day_lasts_is_asked_for_a_key_that_it_concerns_only():
+    looks = []
+
+    def now():
+        looks.append("")
+        return NOON
+
+    books = Books([BOSS, ANNA], clocks=Clocks(lambda: 0.0, now))
+    for key, n_looks in ((BOSS, 1), (ANNA, 3)):
+        looks.clear()
+        ask(books, key)
+        assert len(looks) == n_looks
+
+
 def test_midnight_frees_a_key_and_a_clock_set_back_finds_its_day_again(diary, time):
     books = Books([ANNA], diary, clocks=time.clocks)
     ask(books)
