@@ -33,6 +33,7 @@ _SIZES = ("request_memory", "response_memory", "limit_rate", "reserve")
 _LEAST_BYTES = {"request_memory": MIB}
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s?#@*]+", re.IGNORECASE)
 _QUOTED = 'a table\'s name stands in quotes: [models."qwen3:8b"]'
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`")
 _TABLES: Mapping[str, Any] = {"keys": KeySettings, "models": dict[str, Any]}  # by name
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
 
@@ -144,6 +145,8 @@ def _unfit(
     """With the place where it was said, and never the value: it may be a key."""
     what, _, where = str(error).partition(" - at `$.")
     name, place = re.split(r"\W", where)[0], _with_table(where.rstrip("`"), told)
+    if unknown := _UNKNOWN.fullmatch(what):
+        return _not_known(unknown[1], place, path)
     variable = f"{_PREFIX}{name.upper()}"
     if name == "sandbox":
         what = "neither auto, on nor off"
@@ -152,6 +155,15 @@ def _unfit(
     if name and variable in environ:
         return ConfigError(f"{name} can't be: {what}", hint=f"look at {variable}")
     return ConfigError(f"{place or 'a setting'} can't be: {what}", hint=f"look into {path}")
+
+
+def _not_known(key: str, place: str, path: Path) -> ConfigError:
+    """`place`: the table that has it, or empty."""
+    fields = msgspec.structs.fields(KeySettings if place.startswith("keys.") else Config)
+    near = difflib.get_close_matches(key, [field.name for field in fields], n=1)
+    hint = f"did you mean {near[0]}?" if near else "docs/configuration.md has all that there are"
+    where = f"{path}, [{place}]" if place else f"{path}"
+    return ConfigError(f"{where}: {key} is not known", hint=hint)
 
 
 def _with_table(place: str, told: Mapping[str, Any]) -> str:

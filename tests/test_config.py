@@ -34,9 +34,22 @@ def test_a_flag_that_is_none_was_not_given():
     assert load({"EDGELLM_PORT": "2"}, port=None).port == 2
 
 
-def test_a_misspelt_key_in_the_file_is_an_error(tmp_path):
-    with pytest.raises(ConfigError, match="prot"):
-        load(toml="prot = 8484\n", tmp_path=tmp_path)
+@pytest.mark.parametrize(
+    ("text", "where", "hint"),
+    [
+        ("prot = 8484", ": prot is", "did you mean port?"),
+        ("[model.demo]\nctx = 512", ": model is", "did you mean models?"),
+        ('[keys.anna]\nkey = "s"\ntoken_per_day = 5', ", [keys.anna]: token_per_day is",
+         "did you mean tokens_per_day?"),
+        ("zzz = 1", ": zzz is", "docs/configuration.md has all that there are"),
+    ],
+)  # fmt: skip
+def test_a_key_that_is_none_is_told_with_its_table_and_what_is_meant(text, where, hint, tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_config({"EDGELLM_CONFIG": str(path)}, {})
+    assert (str(caught.value), caught.value.hint) == (f"{path}{where} not known", hint)
 
 
 def test_a_file_that_is_not_toml_is_an_error(tmp_path):
