@@ -110,6 +110,7 @@ def test_the_table_and_its_json_say_what_is_installed(home, path):
     table = home.run("launch", PATH=path)
     (claude,) = [row for row in table.out.splitlines() if row.startswith("claude")]
     assert claude.split() == ["claude", "Claude", "Code", "yes", "anthropic", "32768", "yes"]
+    assert max(map(len, table.out.splitlines())) <= 80
 
     rows = {row["name"]: row for row in json.loads(home.run("launch", "--json").out)}
     assert rows["goose"]["path"] is None

@@ -158,7 +158,7 @@ def _show(apps: "tuple[App, ...]", *, as_json: bool) -> None:
         for app in apps
     ]
     print(table(_HEADINGS, rows, right="CONTEXT"))
-    print("\nCONTEXT is what it needs of a model, TOOLS that it calls them.  edgellm launch NAME")
+    print("\nCONTEXT is what it needs of a model; TOOLS: it works by calling them")
 
 
 def _facts(app: "App") -> dict[str, Any]:
