@@ -17,10 +17,9 @@ from edgellm.cli.preparing import machine
 from edgellm.cli.preparing.fetching import fetch_model
 from edgellm.cli.preparing.planning import planned
 from edgellm.cli.preparing.prepare import Prepared
-from edgellm.cli.preparing.resolve import resolve
 from edgellm.cli.preparing.several import prepare_all
 from edgellm.cli.preparing.store import store_of
-from edgellm.cli.preparing.wanted import Wanted
+from edgellm.cli.preparing.wanted import Wanted, as_served, wanted, wanted_beside
 from edgellm.cli.serving.awaited import AwaitedClient
 from edgellm.cli.serving.background import BackgroundServer
 from edgellm.cli.serving.client import Client
@@ -155,9 +154,10 @@ def plan(model: str | Path, *, hardware: Hardware | None = None, **goal: Any) ->
     Raises DoesNotFit, ModelNotFound, BadGGUF, BadRequest, NetworkError.
     """
     one = Wanted.of(_name_of(model), config_from(), Wishes(pins=Pins(**goal)))
-    resolved = one.dressed(resolve(one.name, one.config, plan_only=True))
+    resolved = one.dressed(one.resolved(plan_only=True))
     machine = hardware or probe()
-    made = planned(machine, resolved.candidates, one.wish.goal, is_here=hardware is None)
+    candidates, wished = as_served(resolved, machine, one.wish.goal)
+    made = planned(machine, candidates, wished, is_here=hardware is None)
     return one.wish.told(made)
 
 
@@ -191,9 +191,8 @@ def serve(
     )  # fmt: skip
     flags = Wishes(pins=Pins(**goal), sleep_idle_seconds=sleep_idle_seconds)
     models = model if isinstance(model, list | tuple) and model else [model]
-    wanted = [Wanted.of(_name_of(one), config, flags) for one in models]
-    resolved = [one.dressed(resolve(one.name, config)) for one in wanted]
-    beside = resolve(_name_of(embedding), config) if embedding else None
+    resolved = [wanted(_name_of(one), config, flags) for one in models]
+    beside = wanted_beside(_name_of(embedding), config, flags) if embedding else None
     hardware = probe()
     prepared = prepare_all(resolved, hardware, embedding=beside, name=name)
     instance = Instance(config, hardware, prepared, say=lambda text: None)

@@ -47,6 +47,17 @@ def test_there_are_ten_names_and_all_are_documented():
         assert name in dir(edgellm)
 
 
+def test_what_the_settings_say_of_a_model_is_heeded_whole(tmp_path, monkeypatch):
+    path = tmp_path / "config.toml"
+    path.write_text("[models.demo]\ndraft = 'demo'\nctx = 256\nparallel = 2\n")
+    monkeypatch.setenv("EDGELLM_CONFIG", str(path))
+    planned = edgellm.plan("demo")
+    assert planned.draft is not None
+    with edgellm.serve("demo") as server:
+        assert server.plan.draft is not None
+        assert (server.plan.n_ctx_seq, planned.n_ctx_seq) == (256, 256)
+
+
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="nosuch"):
         _ = edgellm.nosuch

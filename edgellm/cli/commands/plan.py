@@ -76,9 +76,8 @@ def _one_plan(
     asks_oracle: bool,
     as_json: bool,
 ) -> None:
-    from edgellm.cli.flags.adapting import with_adapters
-    from edgellm.cli.flags.drafting import with_drafts
     from edgellm.cli.output import columns, print_json
+    from edgellm.cli.preparing.wanted import as_served
     from edgellm.cli.waiting import Waiting
     from edgellm.errors import DoesNotFit
     from edgellm.selector.telling.explain import explain
@@ -88,8 +87,7 @@ def _one_plan(
     candidates: Sequence[Candidate] = found.candidates
     try:
         with Waiting(lambda: f"planning {model} …"):
-            candidates, goal = with_drafts(found, hardware, goal)
-            candidates = [with_adapters(each, found.adapters) for each in candidates]
+            candidates, goal = as_served(found, hardware, goal)
             made = _made(described, hardware, candidates, goal, asks_oracle=asks_oracle)
             made = one.wish.told(made)
     except DoesNotFit as error:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edgellm.cli.preparing.prepare import Prepared
-    from edgellm.cli.preparing.resolve import Resolved
     from edgellm.cli.serving.serving import Instance
     from edgellm.config import Config
     from edgellm.probe.hardware import Hardware
@@ -119,17 +118,6 @@ def _check_pulls(config: "Config") -> None:
         )
 
 
-def _beside(embedding: str, config: "Config", flags: Wishes) -> "Resolved":
-    """The flags are the first one's, but for those of the machine."""
-    import msgspec
-
-    from edgellm.cli.preparing.wanted import wanted
-
-    pins = flags.pins
-    own = Pins(reserve=pins.reserve, threads=pins.threads, batch_invariant=pins.batch_invariant)
-    return wanted(embedding, msgspec.structs.replace(config, draft=None), Wishes(pins=own))
-
-
 def _instance(
     models: list[str],
     embedding: str | None,
@@ -139,10 +127,10 @@ def _instance(
 ) -> "Instance":
     from edgellm.cli.preparing import machine
     from edgellm.cli.preparing.several import prepare_all
-    from edgellm.cli.preparing.wanted import wanted
+    from edgellm.cli.preparing.wanted import wanted, wanted_beside
 
     resolved = [wanted(model, config, flags) for model in models]
-    beside = _beside(embedding, config, flags) if embedding else None
+    beside = wanted_beside(embedding, config, flags) if embedding else None
     hardware = machine.look()
     prepared = prepare_all(resolved, hardware, embedding=beside, name=name)
     return _told(config, hardware, prepared, f", loading {prepared[0].name}")

@@ -3,20 +3,24 @@
 its flags  >  its table in the settings  >  the settings of all  >  what the plan finds best
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Self
 
 import msgspec
 
-from edgellm.cli.flags.drafting import with_draft
+from edgellm.cli.flags.adapting import with_adapters
+from edgellm.cli.flags.drafting import with_draft, with_drafts
+from edgellm.cli.flags.pins import Pins
 from edgellm.cli.flags.tables import Table, pin_keys, table_of
 from edgellm.cli.flags.wishes import Wishes
 from edgellm.cli.preparing.resolve import Resolved, resolve
 from edgellm.cli.preparing.wish import Wish
 from edgellm.config import Config
 from edgellm.errors import EdgellmError
+from edgellm.probe.hardware import Hardware
+from edgellm.selector.plan import Candidate, Goal
 from edgellm.values import frozen
 
 
@@ -60,6 +64,21 @@ def wanted(name: str, config: Config, flags: Wishes, *, n_parallel: int | None =
     """Raises as Wanted does."""
     one = Wanted.of(name, config, flags, n_parallel=n_parallel)
     return one.dressed(one.resolved())
+
+
+def wanted_beside(embedding: str, config: Config, flags: Wishes) -> Resolved:
+    """An embedding model: the flags are the first one's, but for those of the machine. Raises as
+    Wanted does."""
+    pins = flags.pins
+    own = Pins(reserve=pins.reserve, threads=pins.threads, batch_invariant=pins.batch_invariant)
+    return wanted(embedding, msgspec.structs.replace(config, draft=None), Wishes(pins=own))
+
+
+def as_served(found: Resolved, hardware: Hardware, goal: Goal) -> tuple[Sequence[Candidate], Goal]:
+    """The candidates with the draft model and the adapters that they would be served with, and the
+    goal that asks for its guesses. Nothing is downloaded. Raises DoesNotFit, BadRequest."""
+    candidates, goal = with_drafts(found, hardware, goal)
+    return [with_adapters(each, found.adapters) for each in candidates], goal
 
 
 @contextmanager
