@@ -180,14 +180,12 @@ class Books:
         async with self._in_turn:
             self._written_s = self._clocks.monotonic()
             self._handed, self._new = self._new, {}
-            for day, new in self._handed.items():
-                if not new:
-                    continue
-                if self._diary:
+            for day, new in tuple(self._handed.items()):
+                if new and self._diary:
                     await self._hand_over(self._diary, day, new)
                 elif day == self._today:
                     self._kept.add(new)
-            self._handed = {}
+                del self._handed[day]  # it is counted elsewhere from now on
 
     async def _hand_over(self, diary: Diary, day: str, new: Day) -> None:
         try:

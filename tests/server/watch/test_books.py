@@ -89,6 +89,23 @@ def test_how_long_a_day_lasts_is_asked_for_a_key_that_it_concerns_only():
         assert len(looks) == n_looks
 
 
+def test_what_is_on_the_disk_is_counted_once_while_another_day_is_written(tmp_path, time):
+    seen = {}
+
+    class Watched(Diary):
+        def add(self, day, new):
+            seen[day] = books.allowances()[0].used_today
+            return super().add(day, new)
+
+    books = Books([ANNA], Watched(tmp_path, 3), clocks=time.clocks)
+    ask(books)
+    time.at += timedelta(days=1)
+    ask(books)
+    time.at -= timedelta(days=1)
+    asyncio.run(books.close())
+    assert seen == {"2026-11-28": 50, "2026-11-29": 50}
+
+
 def test_midnight_frees_a_key_and_a_clock_set_back_finds_its_day_again(diary, time):
     books = Books([ANNA], diary, clocks=time.clocks)
     ask(books)
