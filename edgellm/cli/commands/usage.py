@@ -55,6 +55,10 @@ def usage(
     today = date.today()
     first = _day(since, "--since", today)
     last = today if until is None else _day(until, "--until", today)
+    if first > last:
+        raise BadRequest(
+            f"{first} is after {last}", hint="--since DAY is the first, --until the last"
+        )
     told = _report(first.isoformat(), last.isoformat(), host)
     if as_json:
         print_json(told)

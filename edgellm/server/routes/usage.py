@@ -16,6 +16,8 @@ async def show_usage(request: Request) -> Response:
     """`?since=2026-11-01&until=2026-11-30`, both days in it. A key that isn't an admin's sees its
     own."""
     since, until = _day(request, "since", _FIRST), _day(request, "until", _LAST)
+    if since > until:
+        raise BadRequest(f"{since} is after {until}", hint="since is the first day", param="since")
     report = await gateway_of(request).books.report(since, until, key_of(request))
     return await asyncio.to_thread(json_response, report)
 

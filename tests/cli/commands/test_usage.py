@@ -2,6 +2,7 @@ import json
 import stat
 from datetime import date, timedelta
 
+import httpx2
 import pytest
 from cli.serving.announcing import announced
 from server.server_fakes import live_server, served
@@ -89,6 +90,17 @@ def test_a_day_is_a_date_or_so_many_of_the_last(text, day):
 def test_what_is_no_day_is_named_with_its_flag(text):
     with pytest.raises(BadRequest, match=r"--since .* is no day"):
         _day(text, "--since", date(1, 1, 20))
+
+
+def test_a_last_day_before_the_first_is_an_error_with_and_without_a_server():
+    words = "2026-12-01 is after 2026-11-01"
+    with pytest.raises(BadRequest, match=words):
+        usage(since="2026-12-01", until="2026-11-01")
+    with live_server(served()) as live:
+        query = {"since": "2026-12-01", "until": "2026-11-01"}
+        answer = httpx2.get(f"{live.url}/edgellm/usage", params=query)
+    assert answer.status_code == 400
+    assert words in answer.json()["error"]["message"]
 
 
 def test_a_file_of_counts_is_its_users_alone(tmp_path):
