@@ -138,6 +138,7 @@ class ModelStatus(msgspec.Struct, frozen=True, kw_only=True):
     may_go: bool = False  # while it sleeps its file may be removed: it is served no more then
     sleeps_in_s: Real | None = None  # if nobody asks for it by then; None: no time says it
     switches_thoughts: bool | None = None  # whether a request can say if it thinks
+    n_ctx_train: Whole | None = None  # the context that it was trained for
     shows_tools: bool | None = None  # whether its chat template tells the model what it may call
     progress_ratio: Real | None = None  # while loading: the weights that are read
     detail: str | None = None  # why it failed, or what it waits for

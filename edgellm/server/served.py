@@ -55,6 +55,12 @@ class Served:
         return "reranking" if pooling == "rank" else "embedding"
 
     @property
+    def n_ctx_train(self) -> int | None:
+        """As its file says; None: nobody knows before it is loaded."""
+        spec, ready = self.spec, self.engine.ready
+        return spec.n_ctx_train if spec else ready.n_ctx_train if ready else None
+
+    @property
     def capabilities(self) -> tuple[str, ...]:
         """llama-server's words."""
         if self.kind != "generative":

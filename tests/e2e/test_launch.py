@@ -42,8 +42,8 @@ def test_each_app_asks_the_server_that_runs(demo_home, path, app):
 def test_what_the_model_lacks_is_told_before(demo_home, path):
     done = demo_home.run("launch", "claude", PATH=path)
 
-    assert "Claude Code needs some 32768 tokens of context, and demo has" in done.err
-    assert "edgellm serve demo --use agent --ctx 32768" in done.err
+    assert "needs some 32768 tokens of context, and demo was trained for 1024" in done.err
+    assert "edgellm recommend --use agent" in done.err
 
 
 def test_a_server_with_a_key_is_asked_with_it_and_print_never_shows_it(home, path):

@@ -9,11 +9,13 @@ from edgellm.status import ModelStatus
 
 def shortcomings(app: App, model: ModelStatus, *, is_served: bool) -> Iterator[str]:
     """Nothing is said of what nobody knows. `is_served`: else it is loaded for this app alone."""
-    n_ctx = model.plan.n_ctx_seq if model.plan else None
-    if n_ctx is not None and n_ctx < app.needs_ctx:
+    n_ctx, n_ctx_train = model.plan.n_ctx_seq if model.plan else None, model.n_ctx_train
+    lacks = f"{app.title} needs some {app.needs_ctx} tokens of context, and {model.name}"
+    if n_ctx_train is not None and n_ctx_train < app.needs_ctx:
+        yield f"{lacks} was trained for {n_ctx_train}\n  → edgellm recommend --use {app.use}"
+    elif n_ctx is not None and n_ctx < app.needs_ctx:
         yield (
-            f"{app.title} needs some {app.needs_ctx} tokens of context, and {model.name} has "
-            f"{n_ctx}: a prompt that doesn't fit is refused\n"
+            f"{lacks} has {n_ctx}: a prompt that doesn't fit is refused\n"
             f"  → {_command(app, shlex.quote(model.name), is_served)} --ctx {app.needs_ctx}"
         )
     if app.needs_tools and model.shows_tools is False:

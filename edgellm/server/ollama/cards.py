@@ -172,7 +172,7 @@ def _details(served: Served) -> Details:
         families=[spec.architecture] if spec else UNSET,
         parameter_size=format_params(spec.n_params).replace(" ", "") if spec else UNSET,
         quantization_level=served.engine.plan.quant,
-        context_length=spec.n_ctx_train if spec else ready.n_ctx_train if ready else UNSET,
+        context_length=UNSET if served.n_ctx_train is None else served.n_ctx_train,
         embedding_length=spec.n_embd if spec else ready.n_embd if ready else UNSET,
     )
 

@@ -100,7 +100,7 @@ def _card(served: Served, aliases: tuple[str, ...]) -> ModelCard:
         license=spec.license if spec else None,
         meta=ModelMeta(
             n_ctx=plan.n_ctx_seq,
-            n_ctx_train=spec.n_ctx_train if spec else ready.n_ctx_train if ready else None,
+            n_ctx_train=served.n_ctx_train,
             n_vocab=spec.n_vocab if spec else ready.n_vocab if ready else None,
             n_embd=spec.n_embd if spec else ready.n_embd if ready else None,
             n_params=spec.n_params if spec else None,

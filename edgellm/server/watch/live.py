@@ -176,6 +176,7 @@ class Live:
             may_go=served.may_go,
             sleeps_in_s=engine.lease.left_s if engine.lease else None,
             switches_thoughts=served.template.switches_thoughts,
+            n_ctx_train=served.n_ctx_train,
             shows_tools=served.template.shows_tools,
             progress_ratio=engine.progress_ratio,
             detail=str(engine.failure) if engine.failure else None,
