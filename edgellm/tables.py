@@ -42,21 +42,23 @@ def fitting(
     rows: Sequence[Sequence[str]],
     *,
     columns: int | None,
+    ornaments: Sequence[str] = (),
     may_go: Sequence[str] = (),
     right: str = "",
     above: bool = False,
 ) -> str:
-    """As `table`, without as many of the columns that `may_go`, in their order, as make it fit.
-    None: any width does.
+    """As `table`, without as many of the `ornaments`, then of the columns that `may_go`, in their
+    order, as make it fit. None: any width does.
 
     With `above` the first cell, a name that is long and may not be cut, stands in a line of its own
-    above the others before any of them goes.
+    above the others before any of those that `may_go` goes.
     """
-    for n_gone in range(len(may_go) + 1):
-        kept = [i for i, heading in enumerate(headings) if heading not in may_go[:n_gone]]
+    goes = (*ornaments, *may_go)
+    for n_gone in range(len(goes) + 1):
+        kept = [i for i, heading in enumerate(headings) if heading not in goes[:n_gone]]
         shown = [headings[i] for i in kept], [[row[i] for i in kept] for row in rows]
         text = table(*shown, right=right, columns=columns)
-        if above and not _fits(text, columns):
+        if above and n_gone >= len(ornaments) and not _fits(text, columns):
             text = _below_names(*shown, right)
         if _fits(text, columns):
             break

@@ -11,7 +11,8 @@ from edgellm.units import DASH, format_seconds
 
 _HEADINGS = ("REQUESTS", "REFUSED", "PROMPT", "CACHED", "WRITTEN", "TIME", "ENERGY")
 _RIGHT = "REQUESTS,REFUSED,PROMPT,CACHED,WRITTEN,TIME,ENERGY"
-_DROPPED_FIRST = ("REFUSED", "CACHED", "TIME", "OF ALL TOKENS")
+_BAR = "OF ALL TOKENS"
+_DROPPED_FIRST = ("REFUSED", "CACHED", "TIME")
 _BAR_CELLS = 16
 _ANYBODY = "anybody"  # who asked where no key is needed; no key is called so but by its table
 
@@ -25,7 +26,7 @@ def report_text(told: Report, by: str, since: str, until: str, columns: int | No
     rows = [_cells(name, group, _all_tokens(told.rows)) for name, group in groups.items()]
     if len(groups) > 1:
         rows.append(_cells("all", _summed("", told.rows), None))
-    headings = (by.upper(), *_HEADINGS, told.currency, "OF ALL TOKENS")
+    headings = (by.upper(), *_HEADINGS, told.currency, _BAR)
     needless = {"REFUSED"} if not any(row.n_refused for row in told.rows) else set()
     if told.price_per_kwh is None:
         needless.add(told.currency)
@@ -34,6 +35,7 @@ def report_text(told: Report, by: str, since: str, until: str, columns: int | No
         [headings[i] for i in kept],
         [[row[i] for i in kept] for row in rows],
         columns=columns,
+        ornaments=(_BAR,),
         may_go=_DROPPED_FIRST,
         right=f"{_RIGHT},{told.currency}",
         above=True,

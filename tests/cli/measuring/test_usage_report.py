@@ -93,6 +93,12 @@ def test_who_asked_without_a_key_is_anybody():
     assert "anybody" in rows_of(report_text(told, "key", FIRST, LAST, None))
 
 
+def test_in_a_narrow_terminal_each_key_keeps_its_line_and_its_numbers():
+    text = shown(columns=80, price_per_kwh=0.3, currency="EUR")
+    assert rows_of(text)["KEY"] == "REQUESTS REFUSED PROMPT CACHED WRITTEN TIME ENERGY EUR"
+    assert rows_of(text)["ci"] == "1,200 7 5,000 0 1,000 – 2.0 MJ 0.17"
+
+
 @pytest.mark.parametrize("columns", [60, 80, 100, 200])
 @pytest.mark.parametrize("by", ["key", "model", "day"])
 def test_it_fits_the_terminal(columns, by):
