@@ -72,12 +72,16 @@ class Quotas:
     def __init__(self, keys: Iterable[Key] = ()) -> None:
         self._tabs = {key.name: _tab(key) for key in keys}
 
-    def enter(self, key: Key, now_s: float, today: Today) -> None:
-        """Its request runs from now on, until `leave`. Raises QuotaExceeded: it does not."""
+    def check(self, key: Key, now_s: float, today: Today) -> None:
+        """Raises QuotaExceeded where a request of its would not be let in now."""
         tab = self._tab(key)
         if error := _day_is_over(key, today) or _too_fast(key, tab, now_s) or _too_many(key, tab):
             raise error
-        tab.n_running += 1
+
+    def enter(self, key: Key, now_s: float, today: Today) -> None:
+        """Its request runs from now on, until `leave`. Raises QuotaExceeded: it does not."""
+        self.check(key, now_s, today)
+        self._tab(key).n_running += 1
 
     def leave(self, key: Key) -> None:
         self._tab(key).n_running -= 1

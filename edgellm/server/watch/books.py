@@ -73,16 +73,14 @@ class Books:
 
     # ── requests ─────────────────────────────────────────────────────────────
 
+    def check(self, key: Key, model: str) -> None:
+        """Before what its client doesn't wait for. Raises QuotaExceeded where `visit` would now."""
+        self._asked(self._quotas.check, key, model)
+
     @contextmanager
     def visit(self, key: Key, model: str, watch: Watch, prompt_bytes: int) -> Iterator[None]:
         """Around one request. Raises QuotaExceeded before anything is computed for it."""
-        self._turn_page()
-        today = self._today_of(key) if key.tokens_per_day else _UNBOUNDED
-        try:
-            self._quotas.enter(key, self._clocks.monotonic(), today)
-        except QuotaExceeded:
-            self._note(key, model, Use(n_refused=1))
-            raise
+        self._asked(self._quotas.enter, key, model)
         try:
             yield
         except (GeneratorExit, asyncio.CancelledError):
@@ -99,6 +97,15 @@ class Books:
 
     def rate(self, key: Key) -> Rate | None:
         return self._quotas.rate(key, self._clocks.monotonic())
+
+    def _asked(self, ask: Callable[[Key, float, Today], None], key: Key, model: str) -> None:
+        self._turn_page()
+        today = self._today_of(key) if key.tokens_per_day else _UNBOUNDED
+        try:
+            ask(key, self._clocks.monotonic(), today)
+        except QuotaExceeded:
+            self._note(key, model, Use(n_refused=1))
+            raise
 
     def _charge(self, key: Key, model: str, use: Use) -> None:
         self._quotas.take(key, use.n_tokens, self._clocks.monotonic())

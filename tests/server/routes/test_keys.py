@@ -159,6 +159,18 @@ def test_what_runs_is_never_broken_off_and_counts_when_it_ends():
             ask(live, "anna")
 
 
+def test_a_response_of_the_background_is_refused_before_it_is_begun():
+    with serving(key("anna", tokens_per_minute=5)) as live:
+        ask(live, "anna")
+        with (
+            openai_client(live, "anna") as client,
+            pytest.raises(openai.RateLimitError, match="used 9 tokens of late, of 5"),
+        ):
+            client.responses.create(model="tiny", input="Hi", background=True)
+        (row,) = get(live, "anna", "/edgellm/usage").json()["rows"]
+    assert (row["n_requests"], row["n_refused"]) == (1, 1)
+
+
 def test_so_many_at_once_and_no_more_and_a_client_that_leaves_makes_room():
     with serving(key("anna", max_concurrent=1)) as live:
         engine = live.models.find("tiny").engine
