@@ -20,8 +20,8 @@ _WORDS: Mapping[str, str] = {
     "it is",
     "push": "no model is pushed from here",
     "blobs": "no file is uploaded here; `edgellm serve FILE.gguf` serves one in place",
-    "unload": "this model stays while its server runs; of several that `edgellm serve` names, or "
-    "with --sleep-idle-seconds, it could be unloaded",
+    "unload": "this model stays while its server runs: it is pinned, the --embedding model, or the "
+    "only one, without --sleep-idle-seconds",
 }
 
 
