@@ -132,9 +132,9 @@ class Live:
             pid=os.getpid(),
             url=self.url,
             uptime_s=now_s - self._began_s,
-            models=tuple(self._model(served, now_s) for served in shown),
+            models=tuple(self._model(served, shown, now_s) for served in shown),
             devices=self._devices(),
-            download=self._download(),
+            download=self._download() if shown is self._models else None,
             held_up=self._held_up(),
             energy=self._joules.status() if self._joules else None,
             keys=tuple(
@@ -162,13 +162,13 @@ class Live:
     def _pace(self, engine: Engine) -> "_Pace":
         return self._paces.get(engine) or _Pace()
 
-    def _model(self, served: Served, now_s: float) -> ModelStatus:
+    def _model(self, served: Served, shown: Models, now_s: float) -> ModelStatus:
         engine, gauge = served.engine, served.engine.gauge
         pace = self._pace(engine)
         counts = {} if gauge is None else _counts(gauge)
         return ModelStatus(
             name=served.name,
-            aliases=self._models.aliases_of(served),
+            aliases=shown.aliases_of(served),
             state=engine.state,
             embedding=served.is_embedding,
             reranking=served.kind == "reranking",

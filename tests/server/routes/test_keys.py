@@ -19,6 +19,8 @@ from edgellm.keys import Key, digest_of
 from edgellm.meter.usage.diary import Diary
 from edgellm.server.door.access import Access
 from edgellm.server.watch.books import Clocks
+from edgellm.server.watch.live import Watched
+from edgellm.status import Download
 
 HI = [{"role": "user", "content": "Hi"}]
 
@@ -254,6 +256,19 @@ def test_no_page_names_what_is_not_there(fenced, path):
     assert answer.status_code == 200
     assert "other" not in answer.text
     assert path in ("/edgellm/steps", "/edgellm/usage") or "tiny" in answer.text
+
+
+def test_a_status_has_the_aliases_that_the_list_has_and_no_download_of_what_is_hidden():
+    models, keys = (served("other"), served()), (key("anna", models=("tiny",)), key("bob"))
+    watched = Watched(download=lambda: Download(name="secret:8b", done_bytes=1))
+    with serving(*keys, models=models, aliases=("gpt",), watched=watched) as live:
+        (listed,) = get(live, "anna", "/v1/models").json()["data"]
+        told, whole = (get(live, name, "/edgellm/status").json() for name in ("anna", "bob"))
+    (shown,) = told["models"]
+    assert (shown["aliases"], listed["aliases"]) == (["gpt"], ["gpt"])
+    assert told["download"] is None
+    assert whole["download"]["name"] == "secret:8b"
+    assert [one["aliases"] for one in whole["models"]] == [["gpt"], []]
 
 
 def test_counters_of_all_models_are_not_for_a_key_that_has_some(fenced):
