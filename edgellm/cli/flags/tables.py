@@ -33,6 +33,12 @@ from edgellm.models.names import (
 )
 from edgellm.values import frozen
 
+_ELSEWHERE = {  # what other programs call it
+    "n_ctx": "ctx",
+    "num_ctx": "ctx",
+    "keep_alive": "sleep_idle_seconds",
+    "ttl": "sleep_idle_seconds",
+}
 _GENERAL = {"reserve": "it is the machine's: a line of its own above the tables"}
 
 
@@ -215,8 +221,12 @@ def _check_key(where: str, key: str, known: Sequence[str]) -> None:
     flags = {flag.strip("-").replace("-", "_"): name for flag, name in _by_flag()}
     word = key.strip("-").replace("-", "_").lower()
     near = difflib.get_close_matches(word, [*known, *flags], n=1)
-    meant = flags.get(word) or (flags.get(near[0], near[0]) if near else None)
-    hint = f"did you mean {meant}?" if meant in known else f"one of {', '.join(known)}"
+    meant = flags.get(word) or _ELSEWHERE.get(word)
+    if not meant and word in _sampling_keys():
+        meant = f"sampling.{word}"
+    elif not meant and near:
+        meant = flags.get(near[0], near[0])
+    hint = f"did you mean {meant}?" if meant else f"one of {', '.join(known)}"
     raise ConfigError(f"{where}: {key} is not known", hint=hint)
 
 
@@ -244,14 +254,19 @@ def _check_rest(rest: _Rest) -> None:
             raise BadRequest(f"{called!r} is no name", hint="a word that clients send as model")
 
 
+def _sampling_keys() -> tuple[str, ...]:
+    from edgellm.chat.messages import SamplingParams
+
+    return (*(one.name for one in fields(SamplingParams)), "repetition_penalty")
+
+
 def _sampling(where: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """Fields of SamplingParams. Raises ConfigError."""
     if not given:
         return {}
-    from edgellm.chat.messages import SamplingParams
     from edgellm.server.openai.samplers import Samplers
 
-    known = (*(one.name for one in fields(SamplingParams)), "repetition_penalty")
+    known = _sampling_keys()
     for key in given:
         if key not in known:
             near = difflib.get_close_matches(key.replace("-", "_"), known, n=1)
