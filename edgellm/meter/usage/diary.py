@@ -24,6 +24,7 @@ _SUFFIX: Final = ".json"
 _ASIDE: Final = ".unreadable"
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _PATIENCE_S, _LOOK_AGAIN_S = 5.0, 0.05  # for the lock: who holds it may have been stopped
+_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _MOST_BYTES: Final = 16 << 20  # 256 keys and a hundred models are a quarter of it
 
 
@@ -38,7 +39,7 @@ class Diary:
         """What the day has come to, with `new`. Raises OSError: then nothing was added."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._alone():
-            whole = self._read(day)
+            whole = self._read_or_set_aside(day)
             whole.add(new)
             write_durably(self._path(day), msgspec.json.encode(whole))
             with suppress(OSError):  # what can't go now goes another day
@@ -47,8 +48,11 @@ class Diary:
         return whole
 
     def read(self, day: str) -> Day:
-        """Raises OSError."""
-        return self._read(day)
+        """Nothing of a file that can't be read. Raises OSError."""
+        try:
+            return self._read(day)
+        except _UNREADABLE:
+            return Day()
 
     def days(self) -> list[str]:
         """Those that are kept, the oldest first. Raises OSError."""
@@ -61,18 +65,24 @@ class Diary:
     def between(self, since: str, until: str) -> dict[str, Day]:
         """Both days are in it. Raises StorageError."""
         try:
-            return {day: self._read(day) for day in self.days() if since <= day <= until}
+            return {day: self.read(day) for day in self.days() if since <= day <= until}
         except OSError as error:
             raise StorageError(f"who has used what can't be read: {error}") from error
 
     def _read(self, day: str) -> Day:
-        path = self._path(day)
+        """Raises OSError, and what is _UNREADABLE."""
         try:
-            with path.open("rb") as file:
+            with self._path(day).open("rb") as file:
                 return msgspec.json.decode(file.read(_MOST_BYTES), type=Day)
         except FileNotFoundError:
             return Day()
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+
+    def _read_or_set_aside(self, day: str) -> Day:
+        """By who holds the lock: another may have written it anew meanwhile. Raises OSError."""
+        path = self._path(day)
+        try:
+            return self._read(day)
+        except _UNREADABLE as error:
             path.replace(path.with_suffix(_ASIDE))
             self.complaint = f"{path} could not be read, and is {path.stem}{_ASIDE} now: {error}"
             return Day()

@@ -43,6 +43,16 @@ def test_so_many_days_are_kept_and_the_oldest_goes(diary):
     assert [*diary.between("2026-11-04", "2026-11-04")] == ["2026-11-04"]
 
 
+def test_who_only_reads_moves_no_file_that_another_may_have_mended_meanwhile(diary, tmp_path):
+    folder = tmp_path / "state" / "usage"
+    folder.mkdir(parents=True)
+    path = folder / "2026-11-01.json"
+    path.write_bytes(b"{")
+    assert diary.read("2026-11-01") == Day()
+    assert diary.between("2026-11-01", "2026-11-01") == {"2026-11-01": Day()}
+    assert [*folder.iterdir()] == [path]
+
+
 def test_an_old_day_that_can_not_go_is_no_reason_to_count_the_new_one_twice(diary, tmp_path):
     (tmp_path / "state" / "usage" / "2000-01-01.json").mkdir(parents=True)
     for i in range(1, 5):
