@@ -43,7 +43,8 @@ class Diary:
             whole.add(new)
             write_durably(self._path(day), msgspec.json.encode(whole))
             with suppress(OSError):  # what can't go now goes another day
-                for old in self.days()[: -self.n_days]:
+                others = [one for one in self.days() if one != day]
+                for old in others[: max(0, len(others) + 1 - self.n_days)]:
                     self._path(old).unlink(missing_ok=True)
         return whole
 

@@ -43,6 +43,13 @@ def test_so_many_days_are_kept_and_the_oldest_goes(diary):
     assert [*diary.between("2026-11-04", "2026-11-04")] == ["2026-11-04"]
 
 
+def test_a_clock_that_is_set_back_does_not_have_the_day_removed_that_it_is_now(tmp_path):
+    diary = Diary(tmp_path, 1)
+    diary.add("2026-11-29", day())
+    assert [n_requests(diary.add("2026-11-28", day())) for _ in range(3)] == [1, 2, 3]
+    assert diary.days() == ["2026-11-28"]
+
+
 def test_who_only_reads_moves_no_file_that_another_may_have_mended_meanwhile(diary, tmp_path):
     folder = tmp_path / "state" / "usage"
     folder.mkdir(parents=True)
