@@ -225,7 +225,8 @@ def _summary(written: "Written") -> Iterator[str]:
     if written.place != "-":
         place = shlex.quote(written.place)
         yield f"\nto read it back from its disk:  edgellm verify {place}"
-        yield f"on the other machine:           edgellm import {place}"
+        signers = " --signers FILE" if written.signed_with else ""
+        yield f"on the other machine:           edgellm import {place}{signers}"
 
 
 def _brought(

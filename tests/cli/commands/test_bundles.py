@@ -322,6 +322,15 @@ def signing(tmp_path):
     return str(key), str(signers)
 
 
+@pytest.mark.parametrize(("signed", "ending"), [(True, " --signers FILE\n"), (False, "\n")])
+def test_what_is_typed_on_the_other_machine_asks_who_has_signed(
+    hub_cache, go, tmp_path, signing, capsys, signed, ending
+):
+    place = str(tmp_path / "out")
+    export([REPO], place, HERE, sign=signing[0] if signed else None)
+    assert f"edgellm import {place}{ending}" in capsys.readouterr().out
+
+
 def test_who_has_signed_is_told_as_json_and_to_people(hub_cache, go, tmp_path, signing, capsys):
     key, signers = signing
     place = str(tmp_path / "out")
