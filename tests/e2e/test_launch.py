@@ -65,11 +65,12 @@ def test_a_model_that_is_not_served_is_there_as_long_as_the_app(home, path):
     assert home.run("ps").out.startswith("no server is running here")
 
 
-def test_without_a_server_it_is_said_how_to_have_one(home, path):
-    done = home.run("launch", "codex", PATH=path)
+@pytest.mark.parametrize(("app", "use"), [("codex", "agent"), ("sgpt", "chat")])
+def test_without_a_server_it_is_said_how_to_have_one(home, path, app, use):
+    done = home.run("launch", app, PATH=path)
 
     assert done.code == 12
-    assert "edgellm launch codex --model MODEL" in done.err
+    assert f"edgellm serve MODEL --use {use}; or edgellm launch {app} --model MODEL" in done.err
 
 
 def test_one_that_is_not_installed_is_told_with_how_it_would_be(home):

@@ -123,7 +123,7 @@ def _print(app: "App", arguments: list[str], model: str | None, host: str | None
 
     found = place_here(app, model, host)
     if found is None:
-        hint = f"edgellm serve {model} --use agent"
+        hint = f"edgellm serve {model} --use {app.use}"
         raise NotServing(f"no server here has {model}: there is no address to print", hint=hint)
     place, served = found
     _warn(app, place, served)

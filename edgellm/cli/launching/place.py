@@ -28,7 +28,7 @@ def place_here(app: App, model: str | None, host: str | None) -> tuple[Place, Mo
     found = look(host)
     if model is None:
         hint = (
-            f"start one: edgellm serve MODEL --use agent; or edgellm launch {app.name} "
+            f"start one: edgellm serve MODEL --use {app.use}; or edgellm launch {app.name} "
             "--model MODEL, and it ends with the app"
         )
         url, status = only(found, hint=hint, or_model=", or its model by --model")
