@@ -1,6 +1,6 @@
 """What is meant where a request doesn't say it: by whoever serves a model, of that model.
 
-    the request  >  these  >  SamplingParams' own defaults, which are llama.cpp's
+the request  >  these  >  SamplingParams' own defaults, which are llama.cpp's
 """
 
 from collections.abc import Mapping
