@@ -160,7 +160,7 @@ class Changing:
         for one in old.memory.carry():
             try:
                 self._backend.decode(Batch(old.take_ops(), (), 0))
-            except EdgellmError as error:
+            except (EdgellmError, MemoryError) as error:
                 self._log(f"what else there was is computed again: {error}")
                 break
             payload = self._backend.hand_out(one.blob)

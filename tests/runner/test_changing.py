@@ -95,6 +95,29 @@ def test_what_is_carried_over_is_held_once(begins):
     assert not house.backend.left
 
 
+@both_ways
+@pytest.mark.parametrize("error", [EdgellmError("llama.cpp wrote 0 of 9 bytes"), MemoryError()])
+def test_what_cannot_be_copied_out_is_computed_again(begins, error):
+    house, n_copied = House(begins), 0
+    talks = [house.run(text(first, 150)).tokens for first in (11, 12)]
+    decode = house.backend.decode
+
+    def failing(batch):
+        nonlocal n_copied
+        n_copied += 1
+        if n_copied > 1:
+            raise error
+        return decode(batch)
+
+    house.backend.decode = failing
+    house.change()
+    del house.backend.decode
+    assert n_copied == 2
+    assert house.run([*talks[1], 9]).n_cached >= len(talks[1]) - 1
+    assert house.run([*talks[0], 9]).n_cached == 0
+    assert "what else there was is computed again" in house.lines[0]
+
+
 def test_no_history_of_changes_loses_a_blob_or_a_right_answer():
     for seed in range(25):
         rng = random.Random(seed)
