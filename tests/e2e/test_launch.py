@@ -39,11 +39,12 @@ def test_each_app_asks_the_server_that_runs(demo_home, path, app):
     assert told["last"] == ["hello"]
 
 
-def test_what_the_model_lacks_is_told_before(demo_home, path):
+def test_what_the_model_lacks_is_told_once_and_before(demo_home, path):
     done = demo_home.run("launch", "claude", PATH=path)
 
     assert "needs some 32768 tokens of context, and demo was trained for 1024" in done.err
-    assert "edgellm recommend --use agent" in done.err
+    assert done.err.count("edgellm recommend --use agent") == 1
+    assert demo_home.run("launch", "--model", "demo").code == 2
 
 
 def test_a_server_with_a_key_is_asked_with_it_and_print_never_shows_it(home, path):

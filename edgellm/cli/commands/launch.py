@@ -72,6 +72,8 @@ def launch(
     from edgellm.cli.launching import apps
     from edgellm.errors import BadRequest
 
+    if app is None and model:
+        raise BadRequest("which app is to be started?", hint="edgellm launch APP --model MODEL")
     if app is None:
         _show(apps.load(), as_json=as_json)
     elif as_json:
@@ -135,8 +137,11 @@ def _warn(app: "App", place: "Place", served: "ModelStatus") -> None:
     from edgellm.cli.launching.fitness import shortcomings
     from edgellm.cli.output import say
 
-    for text in shortcomings(app, served, is_served=not place.is_private):
-        say(text)
+    found = [*shortcomings(app, served, is_served=not place.is_private)]
+    for one in found:
+        say(one.text)
+    for mend in dict.fromkeys(one.mend for one in found):
+        say(f"  → {mend}")
 
 
 def _show(apps: "tuple[App, ...]", *, as_json: bool) -> None:

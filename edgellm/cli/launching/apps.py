@@ -9,6 +9,8 @@ import msgspec
 from edgellm.errors import BadRequest
 from edgellm.resources import ProfileRow, profiles_dir, read_profile
 
+_OF_MODELS = ":/."  # qwen3:8b, org/repo, model.gguf: no app has these in its name
+
 
 class App(ProfileRow, frozen=True, kw_only=True):
     """The file's head says what each field means."""
@@ -47,4 +49,6 @@ def named(name: str) -> App:
     names = [app.name for app in load()]
     near = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(names)}"
+    if set(name) & set(_OF_MODELS):
+        hint = f"a model goes with an app: edgellm launch APP --model {name}"
     raise BadRequest(f"nothing is known of an app called {name!r}", hint=hint)

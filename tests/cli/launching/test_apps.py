@@ -18,6 +18,9 @@ def test_one_that_is_not_known_is_told_with_what_is_meant():
     with pytest.raises(BadRequest) as raised:
         named("emacs")
     assert "claude, codex" in raised.value.hint
+    with pytest.raises(BadRequest) as raised:
+        named("qwen3:8b")
+    assert raised.value.hint == "a model goes with an app: edgellm launch APP --model qwen3:8b"
 
 
 def test_the_tab_key_offers_them():
