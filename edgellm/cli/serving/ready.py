@@ -34,7 +34,12 @@ def ready_text(
     if elsewhere:
         lines.append(f"  from other machines at {elsewhere}")
     whose = {one.name: f"{one.name}: " if len(served) > 1 else "" for one in served}
-    lines += [f"  {whose[one.name]}{text}" for one in served if (text := taken(one, hardware))]
+    lines += [
+        f"  {whose[one.name]}{text}"
+        for one in served
+        for text in (taken(one, hardware), untrained(one))
+        if text
+    ]
     if config.needs_key and os.environ.get(_KEY) not in config.api_keys:
         lines.append(f"  opened by its API key: where you ask, export {_KEY}=… first")
     return "\n".join([*lines, "", curl_line(here, served[0], config)])
@@ -80,6 +85,14 @@ def taken(served: Served, hardware: Hardware) -> str | None:
     if abs(off_ratio) < _AS_PLANNED:
         return f"{format_bytes(took)} of it llama.cpp's own, as planned"
     return f"{format_bytes(took)} of it llama.cpp's own, {off_ratio:+.1%} beside the plan"
+
+
+def untrained(served: Served) -> str | None:
+    """Of a context that is longer than any the model has seen: it is had because it was pinned."""
+    n_ctx_seq, known = served.engine.plan.n_ctx_seq, served.n_ctx_train
+    if not known or n_ctx_seq <= known:
+        return None
+    return f"{n_ctx_seq} tokens of context are more than the {known} that it was trained for"
 
 
 def curl_line(url: str, served: Served, config: Config) -> str:

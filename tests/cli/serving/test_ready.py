@@ -2,6 +2,7 @@ import shlex
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 from server.server_fakes import FakeEngine, hardware, served, served_embedding
 
 from edgellm.cli.serving.ready import curl_line, ready_text, taken
@@ -68,6 +69,18 @@ def test_of_two_models_each_is_named_beside_what_it_took():
 
     assert "  tiny: 1.2 KiB of it" in text
     assert "  other: 1.2 KiB of it" in text
+
+
+@pytest.mark.parametrize(("n_ctx_seq", "is_told"), [(1024, False), (1025, True)])
+def test_a_context_beyond_what_the_model_was_trained_for_is_told(n_ctx_seq, is_told):
+    model = loaded()
+    model.engine.plan = replace(model.engine.plan, n_ctx_seq=n_ctx_seq)
+    model.engine.ready = structs.replace(model.engine.ready, n_ctx_train=1024)
+
+    text = ready_text("http://x", [model], hardware(), Config())
+
+    said = f"  {n_ctx_seq} tokens of context are more than the 1024 that it was trained for"
+    assert (said in text.splitlines()) is is_told
 
 
 def test_a_key_is_named_and_never_printed():
