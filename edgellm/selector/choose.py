@@ -49,8 +49,8 @@ def choose(
 ) -> Plan:
     """The best plan. Raises DoesNotFit with the sum, BadRequest for pins that can't be.
 
-    Without `explained` it has no reasons, alternatives and rejected plans, which take a third of
-    the time: for those who compare the plans of many models. `machine_flags`: by which the command
+    Without `explained` it has no reasons, alternatives, rejected plans and other layout, which take
+    half of the time: for those who compare the plans of many models. `machine_flags`: by which the command
     line described the machine; the commands that are hinted at have them.
     """
     check_goal(goal)
