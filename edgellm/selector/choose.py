@@ -50,8 +50,8 @@ def choose(
     """The best plan. Raises DoesNotFit with the sum, BadRequest for pins that can't be.
 
     Without `explained` it has no reasons, alternatives, rejected plans and other layout, which take
-    half of the time: for those who compare the plans of many models. `machine_flags`: by which the command
-    line described the machine; the commands that are hinted at have them.
+    half of the time: for those who compare the plans of many models. `machine_flags`: by which the
+    command line described the machine; the commands that are hinted at have them.
     """
     check_goal(goal)
     budgets = pool_budgets(hardware, goal.reserve_bytes, beside(hardware, candidates))
