@@ -107,7 +107,7 @@ class Worker:
         self._telling.flush()
         while True:
             begun_s, may_change = self._clock(), self._may_change
-            idle_s = self._idle_s(begun_s)
+            idle_s = self._idle_s(begun_s, may_change)
             messages = list(self._take(idle_s))
             begun_s = self._clock() if idle_s else begun_s
             if may_change and not messages and self._changing:
@@ -156,7 +156,7 @@ class Worker:
         is_soon = self._backend.overlaps and not self._scheduler.limits.has_draft_model
         return is_soon and is_plain
 
-    def _idle_s(self, now_s: float) -> float:
+    def _idle_s(self, now_s: float, may_change: bool) -> float:
         """How long there is nothing to do if nothing comes: until somebody's deadline. Chores that
         nobody waits for begin after a pause: who comes back at once is not held up by them."""
         if self._scheduler.running or self._embeddings or not self._scheduler.stands:
@@ -166,7 +166,7 @@ class Worker:
         if self._awaits_others and now_s - self._came_s < _BESIDE_S:
             idle_s = min(idle_s, _SIGN_S)
         idle_s = self._changing.wait_s(idle_s) if self._changing else idle_s
-        return idle_s if self._scheduler.rests else min(idle_s, _PAUSE_S)
+        return idle_s if self._scheduler.rests or may_change else min(idle_s, _PAUSE_S)
 
     @property
     def _awaits_others(self) -> bool:

@@ -27,11 +27,12 @@ class House:
         self.scheduler = Scheduler(self.backend.limits, Pace(0.1))
         self.n_asked = 0
 
-    def run(self, prompt, n_output=4):
+    def run(self, prompt, n_output=4, *, rests=True):
+        """`rests`: until all is tidied up, too."""
         sequence = Sequence(self.n_asked, list(prompt), len(prompt) + n_output)
         self.n_asked += 1
         self.scheduler.add(sequence)
-        while not self.scheduler.rests:
+        while not (self.scheduler.rests if rests else self.scheduler.idle):
             if batch := self.scheduler.schedule():
                 sampled = self.backend.decode(batch).sampled
                 for _ in self.scheduler.commit(batch, sampled):
@@ -62,6 +63,15 @@ def test_a_conversation_goes_on_where_it_was_in_the_other_layout_and_back(begins
         talk = again.tokens
     here, there = begins.kv_unified, not begins.kv_unified
     assert house.backend.laid_out == [here, there, here, there]
+
+
+def test_what_was_still_to_be_copied_out_is_carried_over():
+    house = House()
+    talk = house.run(text(8, 150), rests=False).tokens
+    assert house.scheduler.memory.has_chores
+    assert house.changing.is_due(house.scheduler)
+    house.change()
+    assert house.run([*talk, 9]).n_cached >= len(talk) - 1
 
 
 @both_ways
@@ -126,7 +136,8 @@ def test_no_history_of_changes_loses_a_blob_or_a_right_answer():
         for _ in range(12):
             base = rng.choice(texts)[: rng.randint(1, 300)]
             tail = [rng.randint(3, 49) for _ in range(rng.randint(0, 60))]
-            texts.append(house.run(base + tail, rng.randint(1, 30)).tokens)
+            n_output, rests = rng.randint(1, 30), rng.random() < 0.5
+            texts.append(house.run(base + tail, n_output, rests=rests).tokens)
             if rng.random() < 0.4:
                 house.change()
 
