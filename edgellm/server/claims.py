@@ -16,7 +16,6 @@ from starlette.requests import Request
 
 from edgellm.chat.messages import GenerateParams
 from edgellm.errors import BadRequest
-from edgellm.keys import ANYBODY
 from edgellm.server.door.access import Access
 
 HEADER = "x-request-deadline"
@@ -24,7 +23,7 @@ HEADER = "x-request-deadline"
 
 def claimed(request: Request, access: Access, params: GenerateParams) -> GenerateParams:
     """Raises BadRequest for a deadline that can't be read."""
-    key = access.key_of(request.headers) or ANYBODY
+    key = access.asker(request.headers)
     header = request.headers.get(HEADER)
     left_s = None if header is None else seconds_left(header)
     claim = replace(

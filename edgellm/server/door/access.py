@@ -93,6 +93,10 @@ class Access:
         found = [key for key in self.keys if hmac.compare_digest(given, key.digest)]
         return found[0] if found and _credential(headers) else None
 
+    def asker(self, headers: Mapping[str, str]) -> Key:
+        """Whose request it is, of one that was let in: it has a key where one is needed."""
+        return self.key_of(headers) or ANYBODY
+
     def queue_ratio(self, key: Key) -> float:
         """Of the places in the queue, that may be this key's."""
         return key.weight / sum(one.weight for one in self.keys) if self.keys else 1.0
