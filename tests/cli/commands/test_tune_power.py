@@ -4,6 +4,7 @@ asks, it refuses who may not, and however it ends the cards have the limits that
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
@@ -115,8 +116,12 @@ def test_impatience_does_not_keep_a_limit_from_being_put_back(tune):
 def test_a_driver_that_refuses_in_the_middle_leaves_no_limit_moved(tune, tmp_path):
     process, kept = tune("--yes")
     until(lambda: len(kept()["history"]) > 2)
-    tool = tmp_path / "nvidia-smi"
-    tool.write_text(tool.read_text().replace("if not 200.0 <=", "if watts == 600 or not 200.0 <="))
+    tool, stricter = tmp_path / "nvidia-smi", tmp_path / "stricter"
+    shutil.copy2(tool, stricter)
+    stricter.write_text(
+        tool.read_text().replace("if not 200.0 <=", "if watts == 600 or not 200.0 <=")
+    )
+    stricter.replace(tool)  # one that is written to can't be started: "Text file busy"
     _, errors = process.communicate(timeout=90)
 
     assert process.returncode == 1
