@@ -143,8 +143,7 @@ def import_bundle(
     config = options.config_from(bundle_signers=signers)
     store = store_of(config)
     with opened(place, sys.stdin.buffer, sha256, options.signers_of(config)) as bundle:
-        if bundle.signed_by:
-            say(f"signed by {bundle.signed_by.words}")
+        say(bundle.origin)
         listed = coming(store, chosen(bundle, wanted))
         if only_list:
             ahead = outlooks(bundle, [one.model for one in listed], config)
@@ -155,8 +154,7 @@ def import_bundle(
             return
         brought = [*_brought(store, bundle, listed)]
     if as_json:
-        told = {"sha256": bundle.sha256, "signed_by": bundle.signed_by, "models": brought}
-        print_json(told)
+        print_json({**_identity(bundle), "models": brought})
     else:
         print("\n".join(one["path"] for one in brought))
 
@@ -254,7 +252,6 @@ def _brought(
 def _listed(
     bundle: "Bundle", listed: "Sequence[Coming]", ahead: "Sequence[Outlook]"
 ) -> dict[str, Any]:
-    manifest = bundle.manifest
     models = [
         {
             "name": one.model.name, "repo": one.model.repo, "commit": one.model.commit,
@@ -264,9 +261,15 @@ def _listed(
         }
         for one, outlook in zip(listed, ahead, strict=True)
     ]  # fmt: skip
+    manifest = bundle.manifest
+    about = {"format": manifest.format, "made_by": manifest.made_by}
+    return {**about, **_identity(bundle), "models": models}
+
+
+def _identity(bundle: "Bundle") -> dict[str, Any]:
     return {
-        "format": manifest.format, "made_at": manifest.made_at, "made_by": manifest.made_by,
-        "sha256": bundle.sha256, "signed_by": bundle.signed_by, "models": models,
+        "made_at": bundle.manifest.made_at, "sha256": bundle.sha256,
+        "has_signature": bundle.has_signature, "signed_by": bundle.signed_by,
     }  # fmt: skip
 
 

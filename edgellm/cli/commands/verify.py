@@ -13,6 +13,8 @@ from edgellm.cli.flags import completing, options
 from edgellm.units import DASH, format_bytes
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from edgellm.models.bundles.manifest import BundledModel
     from edgellm.models.bundles.ssh_keygen import Signer
     from edgellm.models.bundles.verifying import State, Verdict
@@ -34,6 +36,8 @@ class _Verified:
     mends: str | None
     files: "tuple[Verdict, ...]"
     signed_by: "Signer | None" = None  # of a bundle; None: nobody asked
+    made_at: "datetime | None" = None  # the bundle
+    origin: str | None = None  # of a bundle, in words
 
 
 def verify(
@@ -170,8 +174,9 @@ def _of_bundle(place: str, signers: str | None) -> Iterator[_Verified]:
         state = _worst(verdicts)
         mends = _mending(place, model, verdicts) if state == "broken" else None
         yield _Verified(
-            model.name, place, model.size_bytes, state, mends, verdicts, bundle.signed_by
-        )
+            model.name, place, model.size_bytes, state, mends, verdicts,
+            bundle.signed_by, bundle.manifest.made_at, bundle.origin,
+        )  # fmt: skip
 
 
 def _mending(place: str, model: "BundledModel", verdicts: "Sequence[Verdict]") -> str:
@@ -201,8 +206,8 @@ def _lines(told: "Sequence[_Verified]") -> Iterator[str]:
         return
     rows = [(_MARKS[one.state], one.name, format_bytes(one.size_bytes)) for one in told]
     yield table(("", "NAME", "SIZE"), rows, right="SIZE")
-    for place, signer in {one.place: one.signed_by for one in told if one.signed_by}.items():
-        yield f"\n{plain(place or DASH)} is signed by {signer.words}"
+    for place, origin in {one.place: one.origin for one in told if one.place}.items():
+        yield from ("", *wrapped(f"{plain(place or DASH)}: {origin}", columns()))
     for one in told:
         faults = [file for file in one.files if file.fault]
         if faults:

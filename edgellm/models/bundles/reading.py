@@ -25,6 +25,18 @@ class Bundle:
     sha256: str  # of the manifest as it lies there
     source: Source
     signed_by: Signer | None = None  # None: nobody asked
+    has_signature: bool = False  # whatever it is worth
+
+    @property
+    def origin(self) -> str:
+        """ "exported 2026-11-28, signed by alice (SHA256:…)": a signature says who, never that
+        there is no newer one, so its day stands beside it."""
+        day = f"exported {self.manifest.made_at:%Y-%m-%d}"
+        if self.signed_by:
+            return f"{day}, signed by {self.signed_by.words}"
+        if self.has_signature:
+            return f"{day}; its signature was not checked: --signers FILE says who may have made it"
+        return f"{day}, not signed"
 
 
 @contextmanager
@@ -45,7 +57,8 @@ def opened(
                 hint="this is not the bundle that was exported, or the number was mistyped",
             )
         signer = _signer(place, source, data, known) if known else None
-        yield Bundle(place, decode(data), found, source, signer)
+        has_signature = signer is not None or _has_signature(place, source)
+        yield Bundle(place, decode(data), found, source, signer, has_signature)
         with reading(place):
             source.finish()
 
@@ -73,6 +86,15 @@ def _signer(place: str, source: Source, data: bytes, signers: Signers) -> Signer
             f"the bundle is not signed, and {signers.path} says who must have", hint=hint
         )
     return signer_of(data, text, signers)
+
+
+def _has_signature(place: str, source: Source) -> bool:
+    """One that can't even be read is there, too: nobody has asked that it be good."""
+    try:
+        with reading(place):
+            return source.signature() is not None
+    except BadBundle:
+        return True
 
 
 def _source(place: str, stdin: BinaryIO, files: ExitStack) -> Source:

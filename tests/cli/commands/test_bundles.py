@@ -27,6 +27,7 @@ from edgellm.errors import (
     ModelNotFound,
     NetworkError,
 )
+from edgellm.models.bundles.layout import MANIFEST
 from edgellm.models.store import Store
 
 REPO = "org/demo-GGUF"
@@ -70,7 +71,7 @@ def test_a_model_goes_to_another_machine_and_is_listed_there(hub_cache, go, tmp_
     import_bundle(place)
     again = capsys.readouterr()
     assert again.out.strip() == path
-    assert again.err == f"{NAME} is here already\n"
+    assert again.err.endswith(f", not signed\n{NAME} is here already\n")
 
 
 def test_facts_come_as_json(hub_cache, go, tmp_path, capsys):
@@ -340,7 +341,9 @@ def test_who_has_signed_is_told_as_json_and_to_people(hub_cache, go, tmp_path, s
     fingerprint = json.loads(told.out)["signed_with"]
     by = {"principal": "alice", "key": fingerprint}
     verify([place], signers=signers)
-    assert f"{place} is signed by alice ({fingerprint})" in capsys.readouterr().out
+    made_at = json.loads((Path(place) / MANIFEST).read_text())["made_at"]
+    words = f"{place}: exported {made_at[:10]}, signed by alice ({fingerprint})"
+    assert words in " ".join(capsys.readouterr().out.split())
     verify([place], signers=signers, as_json=True)
     assert json.loads(capsys.readouterr().out)[0]["signed_by"] == by
     verify([place], as_json=True)
@@ -351,7 +354,26 @@ def test_who_has_signed_is_told_as_json_and_to_people(hub_cache, go, tmp_path, s
     import_bundle(place, signers=signers, as_json=True)
     told = capsys.readouterr()
     assert json.loads(told.out)["signed_by"] == by
-    assert f"signed by alice ({fingerprint})" in told.err
+    assert f", signed by alice ({fingerprint})" in told.err
+    assert json.loads(told.out)["made_at"] == made_at
+
+
+@pytest.mark.parametrize("kind", ["out", "out.tar"])
+@pytest.mark.parametrize("is_signed", [True, False])
+def test_a_signature_that_nobody_checks_is_told_as_such(
+    hub_cache, go, tmp_path, signing, capsys, kind, is_signed
+):
+    place = str(tmp_path / kind)
+    export([REPO], place, HERE, sign=signing[0] if is_signed else None)
+    go()
+    capsys.readouterr()
+    words = "; its signature was not checked: --signers FILE" if is_signed else ", not signed"
+    import_bundle(place, as_json=True)
+    told = capsys.readouterr()
+    assert words in told.err
+    assert json.loads(told.out)["has_signature"] is is_signed
+    verify([place])
+    assert words in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize("by", ["variable", "settings"])
