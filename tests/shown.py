@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 README, README_ZH = ROOT / "README.md", ROOT / "README.zh-CN.md"
-DOCUMENTS = (README, README_ZH, *sorted((ROOT / "docs").glob("*.md")))
+DOCUMENTS = (README, README_ZH, *sorted((ROOT / "docs").rglob("*.md")))
 _BLOCK = re.compile(r"^## ([^\n]+)$|^( *)```(\w*)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
 
 
