@@ -20,6 +20,9 @@ TOLD_AT_S = datetime(2026, 11, 1, tzinfo=UTC).timestamp()
 DATA = random.Random(5).randbytes(10 << 20)  # more than is read at once
 LICENCE = b"Do as you like.\n"
 FILES = {"tiny-Q8_0.gguf": DATA, "mmproj-F16.gguf": DATA[:70_000], "LICENSE": LICENCE}
+SMALL = {"small-Q4_0.gguf": b"GGUF small", "LICENSE": LICENCE}
+PLACE = f"models/{REPO}"  # in a bundle
+TINY = f"{PLACE}/tiny-Q8_0.gguf"
 
 KINDS = ["folder", "pieces", "tar", "pipe"]  # of bundles
 
@@ -82,6 +85,18 @@ def export(
     gathered = [gather(store.root, model, "mit") for model in models]
     out = stdout or io.BytesIO()
     return write_bundle(str(place), gathered, MADE, out, progress, piece_bytes, key)
+
+
+def made(
+    store: Store, tmp_path: Path, kind: str, key: Path | None = None, piece_bytes: int = 3 << 20
+) -> tuple[str, io.BytesIO]:
+    """A bundle's place, and what comes by the standard input."""
+    if kind == "pipe":
+        export(store, "-", stdout=(out := io.BytesIO()), key=key)
+        return "-", Passing(out.getvalue())
+    place = tmp_path / ("out.tar" if kind == "tar" else "out")
+    export(store, place, piece_bytes=piece_bytes if kind == "pieces" else None, key=key)
+    return str(place), io.BytesIO()
 
 
 def bring_all(
