@@ -51,7 +51,7 @@ class House:
     def run(self, *prompts, n_output=2):
         """To the last answer, and then until there is nothing to tidy up."""
         asked = [self.ask(prompt, n_output) for prompt in prompts]
-        while not self.scheduler.rests or self.backend.fetches:
+        while not self.scheduler.is_at_rest or self.backend.fetches:
             self.step()
             self.read()
         return asked

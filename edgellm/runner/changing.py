@@ -90,7 +90,7 @@ class Changing:
     def is_due(self, scheduler: Scheduler) -> bool:
         """The other layout pays, and nobody is owed anything by this one. What is still to be
         copied to host memory is carried there anyway; what is to be on disk has to be first."""
-        is_done = scheduler.rests or not scheduler.limits.disk_bytes
+        is_done = scheduler.is_at_rest or not scheduler.limits.disk_bytes
         return self._is_wanted and scheduler.idle and is_done and not self._is_busy()
 
     def wait_s(self, idle_s: float) -> float:

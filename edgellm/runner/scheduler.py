@@ -1,27 +1,28 @@
 """Which tokens go into the next llama_decode. Pure: no llama_cpp, no clock, no pipe, no thread.
 
-The loop that owns a scheduler does exactly this, and nothing else knows the order:
+The worker's loop drives it, always in this order:
 
     batch = scheduler.schedule()            # decide
     step = backend.decode(batch)            # do: tokens for each sequence that wants some
     for output in scheduler.commit(batch, step.sampled, step.n_drafted):
         send(output)                        # tell
 
-Policy. Every running sequence decodes one token each step, so nobody's stream stalls; prompts
-get what is left of n_batch, as far as the pace allows, cut into chunks. Who is next, fairness.py
-says. A sequence is admitted when the memory has room for all it may ever need (see memory.py):
-there is no preemption, because llama.cpp would have to compute the evicted prompt again.
+Policy. Every running sequence decodes one token a step, so no stream stalls; prompts are read in
+chunks, out of what is left of n_batch and as fast as the pace allows (row_budget.py). fairness.py
+says who is next. A sequence is admitted once the memory has room for all that it may ever need
+(kv/memory.py). Nobody is preempted: llama.cpp would have to compute the evicted prompt again.
 
-Prefixes. A prompt is forked from whatever computed sequence goes furthest along it. If a running
-one is computing more of it right now, the newcomer waits for that instead of computing it again
-(and others may pass it).
+Prefixes. A prompt is forked from the computed sequence that goes furthest along it. If a running
+sequence is about to go further, the newcomer waits for it instead of computing the same tokens
+twice; others may pass it meanwhile.
 
-Batch-invariant (`limits.n_chunk`): prompts are computed in chunks that begin at multiples of
-n_chunk, whole or not at all in this step, and shared in such chunks; the backend computes every
-sequence's rows in a call of their own. So no number depends on who else is there.
+Batch-invariant (`limits.n_chunk`): a prompt is computed in chunks that begin at multiples of
+n_chunk, each of them whole in one step, and is shared in whole chunks only; the backend computes
+each sequence's rows in a call of their own. So no number depends on who else is running.
 
-Speculation. Beside its last token a sequence may have rows of guessed ones (speculation.py). Those
-that come true are tokens like any other; the cells of the rest are trimmed with the next batch.
+Speculation. Beside its last token a sequence may have rows for guessed ones (speculation.py).
+Guesses that come true are tokens like any other; the cells of the rest are trimmed with the next
+batch.
 """
 
 from collections.abc import Iterator, Mapping
@@ -47,27 +48,26 @@ from edgellm.runner.batch import (
     Trim,
 )
 from edgellm.runner.drafting.speculation import Speculation
-from edgellm.runner.intake.pictures import next_rows, whole_pictures
+from edgellm.runner.intake.pictures import whole_pictures
 from edgellm.runner.kv.aside import AsideMemory
 from edgellm.runner.kv.in_place import InPlaceMemory
 from edgellm.runner.kv.memory import WORTH_SHARING, Limits, Memory
 from edgellm.runner.kv.prefix import Match, Source, common_prefix, whole_chunks
 from edgellm.runner.kv.split import SplitMemory
 from edgellm.runner.kv.unified import UnifiedMemory
-from edgellm.runner.pacing.fairness import Queue, by_turns
-from edgellm.runner.pacing.looking_back import NOTHING, Before
-from edgellm.runner.pacing.mask_turns import mask_s, sitting_out
-from edgellm.runner.pacing.pace import Pace, Unread
-from edgellm.runner.pacing.turns import Turns
+from edgellm.runner.pacing.fairness import Queue
+from edgellm.runner.pacing.pace import Pace
+from edgellm.runner.row_budget import RowBudget
 from edgellm.runner.sequence import Leader, Sequence, State
 
-# Operations that don't wait for rows to compute.
+# Operations that are worth a batch of their own when there are no rows to compute.
 _URGENT = (Save, SaveAll, Restore, Checkpoint, Store, Fetch)
-_UNPADDED_PERIOD = 50  # steps
-_LEAST_ROWS = 32  # of a step that has prompts only: fewer take hardly less time
+_UNPADDED_PERIOD = 50  # steps, one of which goes without padding: what does that save by now?
 
 
 class Output(msgspec.Struct, frozen=True, gc=False):
+    """One new token of a sequence; the other fields as in Sampled."""
+
     sequence: Sequence
     token: int
     silent: bool
@@ -80,11 +80,10 @@ class Scheduler:
         self.limits = limits
         self.pace = pace or Pace(None)
         self.waiting = Queue(limits.n_seq_max)
-        self._n_steps = 0
         self.running: dict[int, Sequence] = {}  # by seq_id, oldest first
-        self.turns = Turns(self.pace)
         self._ops: list[Op] = []
         self.memory: Memory = _memory(limits, self._ops, self.pace)
+        self.budget = RowBudget(limits, self.pace, self.memory)
         self.n_drafted = self.n_draft_accepted = 0
         # Batch-invariant, no number may depend on how many rows were to spare for guesses.
         n_draft_rows = 0 if limits.n_chunk else limits.n_draft_rows
@@ -96,19 +95,21 @@ class Scheduler:
         return not self.running and not self.waiting
 
     @property
-    def stands(self) -> bool:
-        """There is nothing to compute before the next message."""
+    def awaits_message(self) -> bool:
+        """Nothing can be computed before the next message: whoever waits, waits for the disk."""
         return not self.running and all(s.awaits_disk for s in self.waiting.unordered)
 
     @property
-    def rests(self) -> bool:
-        """Nor is there anything to tidy up."""
-        return self.stands and not self.memory.has_chores
+    def is_at_rest(self) -> bool:
+        """Nor is anything left to be copied in the background."""
+        return self.awaits_message and not self.memory.has_chores
 
     def add(self, sequence: Sequence) -> None:
-        """Raises ContextTooLong, in words by which agents know that they have to shorten their
-        conversation: Anthropic's, llama-server's, OpenAI's. A longer max_tokens than fits is cut:
-        it ends with "length"."""
+        """Raises ContextTooLong. Its words contain what Anthropic, llama-server and OpenAI say:
+        agents look for them to know that they must shorten their conversation.
+
+        A max_tokens that doesn't fit is cut, and the answer then ends with "length".
+        """
         room = min(self.limits.n_ctx_seq, self.limits.n_cells)
         if sequence.n_prompt >= room:
             raise ContextTooLong(
@@ -123,7 +124,7 @@ class Scheduler:
         self.waiting.add(sequence)
 
     def cancel(self, request_id: int) -> Sequence | None:
-        """None: it finished a moment ago, which is no error."""
+        """The cancelled sequence. None: it had already finished, which is no error."""
         if sequence := self.waiting.find(request_id):
             self.finish(sequence, "cancelled")
         return sequence
@@ -145,22 +146,21 @@ class Scheduler:
         self.memory.begin(list(self.running.values()))
         self._admit()
         self.memory.work(list(self.running.values()))
-        counts, before = self._shares()
+        counts = self.budget.divide(self.running)
         # In ascending order of ids: llama.cpp computes adjoining streams of a split KV together.
         rows = [
             Row(seq_id, pos, one.tokens[pos], pos == len(one.tokens) - 1)
             for seq_id, one in sorted(self.running.items())
-            for pos in range(one.n_computed, one.n_computed + counts[seq_id])
+            for pos in range(one.n_computed, one.n_computed + counts.by_id[seq_id])
         ]
         if not rows:
             is_urgent = any(isinstance(op, _URGENT) for op in self._ops)
             return Batch(self.take_ops(), (), 0) if is_urgent else None
-        together = [self.running[seq_id] for seq_id, count in counts.items() if count]
-        n_prompt_rows = len(rows) - len([s for s in together if _decodes(s)])
-        all_rows = self._with_drafts(rows, together, n_prompt_rows)
-        padding = () if n_prompt_rows else self._padding(all_rows)
+        together = [self.running[seq_id] for seq_id, n_rows in counts.by_id.items() if n_rows]
+        all_rows = self._with_drafts(rows, together, counts.n_prompt)
+        padding = () if counts.n_prompt else self._padding(all_rows)
         ops, adapters = self.take_ops(), together[0].adapters
-        return Batch(ops, all_rows, n_prompt_rows, adapters, padding, before)
+        return Batch(ops, all_rows, counts.n_prompt, adapters, padding, counts.before)
 
     def commit(
         self,
@@ -169,10 +169,10 @@ class Scheduler:
         n_drafted: Mapping[int, int] | None = None,
     ) -> Iterator[Output]:
         """Take note of a computed batch. `sampled`: the new tokens of each seq_id that has some;
-        `n_drafted`: how many of its guesses were the draft model's.
+        `n_drafted`: how many of its guesses the draft model made.
 
-        Token by token, to be gone through to the end: whoever finds a stop string in one of them
-        finishes the sequence there, and those after it never were.
+        A generator, which the caller must exhaust. A caller that finds a stop string after some
+        token finishes the sequence there, and the tokens behind it are dropped.
         """
         self._count(batch.rows, sampled, n_drafted or {})
         for seq_id, tokens in sampled.items():
@@ -197,7 +197,7 @@ class Scheduler:
         sampled: Mapping[int, tuple[Sampled, ...]],
         n_drafted: Mapping[int, int],
     ) -> None:
-        """What is computed of each sequence now, its guesses left out."""
+        """Advance each sequence by the rows that were computed of it, its guesses left out."""
         counts: dict[int, int] = {}
         for row in rows:
             counts[row.seq_id] = counts.get(row.seq_id, 0) + 1
@@ -224,7 +224,7 @@ class Scheduler:
         sequence.guesser.learn(n_drafted, n_right)
 
     def _trim(self, sequence: Sequence) -> None:
-        """What was computed for guesses that didn't come true."""
+        """Give up the cells of guesses that didn't come true."""
         if sequence.n_in_flight:
             self._ops.append(Trim(sequence.seq_id, sequence.n_computed))
             sequence.n_in_flight = 0
@@ -232,7 +232,7 @@ class Scheduler:
     def _with_drafts(
         self, rows: list[Row], together: list[Sequence], n_prompt_rows: int
     ) -> tuple[Row, ...]:
-        """The guesses of each sequence after its own row."""
+        """The rows, each sequence's guesses after its own."""
         n_free = 0 if n_prompt_rows else self.limits.n_batch - len(rows)
         drafts = self.speculation.drafts(together, n_free)
         if not drafts:
@@ -247,16 +247,17 @@ class Scheduler:
         return tuple(drafted)
 
     def _padding(self, rows: tuple[Row, ...]) -> tuple[Row, ...]:
-        """Rows that make the step faster, where its kernels prefer more of them.
+        """Dummy rows, where the kernels compute a larger batch in less time.
 
-        They touch nobody's cells: one pool, an id that nobody runs on, whose cells are forgotten
-        right after. Streams of a split KV may be somebody's memory, and a recurrent state is.
+        They must touch nobody's cells. In a pool they run on a free id, whose cells are forgotten
+        right after the step. On split KV and with a recurrent state, a free id may still hold a
+        retained conversation.
         """
         limits, n_rows = self.limits, len(rows)
         if not limits.unified or limits.state or limits.n_chunk:
             return ()
         n = self.pace.costs.padded(n_rows) - n_rows
-        if not n or self._n_steps % _UNPADDED_PERIOD == 0:  # now and then, to see what it saves
+        if not n or self.budget.n_steps % _UNPADDED_PERIOD == 0:
             return ()
         free = next((i for i in range(limits.n_seq_max) if i not in self.running), None)
         most = min(limits.n_seq_max + limits.n_draft_rows, limits.n_batch)
@@ -265,10 +266,8 @@ class Scheduler:
         return tuple(Row(free, pos, rows[0].token, wants_logits=True) for pos in range(n))
 
     def relieve(self, batch: Batch) -> Batch | None:
-        """The same rows once more, with every retained sequence forgotten first.
-
-        For a backend that found no room where we had counted some. None: nothing to give.
-        """
+        """The same rows once more, after every retained sequence was forgotten: for a backend that
+        found no room where we had counted on some. None: there is nothing to give up."""
         self.memory.relieve()
         ops = self.take_ops()
         return replace(batch, ops=ops, padding=()) if ops or batch.padding else None
@@ -278,58 +277,21 @@ class Scheduler:
         assert all(s.state is State.RUNNING for s in self.running.values())
         self.memory.check(list(self.running.values()))
 
-    def _shares(self) -> tuple[dict[int, int], Before]:
-        """How many rows each running sequence gets: one to decode, a chunk to read its prompt. And
-        what lies before these chunks."""
-        adapters = self.turns.next(s for s in self.running.values() if not s.restoring)
-        counts = {
-            seq_id: int(s.adapters == adapters) for seq_id, s in self.running.items() if _decodes(s)
-        }
-        self._n_steps += 1
-        decoding = [self.running[seq_id] for seq_id, count in counts.items() if count]
-        late = sitting_out(decoding)
-        counts |= {sequence.seq_id: 0 for sequence in late}
-        prompts = [s for seq_id, s in self.running.items() if seq_id not in counts]
-        reading = [s for s in prompts if not s.restoring and s.adapters == adapters]
-        n_decoding, n_sitting = len(counts), len(counts) - sum(counts.values())
-        is_read = any(self.running[seq_id].params.is_read for seq_id in counts)
-        counts |= {s.seq_id: 0 for s in prompts}
-        if not reading:
-            return counts, NOTHING
-        masks_s = sum(mask_s(s) for s in decoding if s not in late)
-        reading = by_turns(reading, self._n_steps)
-        unread = [Unread(s.n_pending, s.n_computed) for s in reading]
-        asked = n_decoding, unread, self.limits.n_batch - n_decoding, masks_s
-        in_tiles = self.memory.in_tiles(self.running.values())
-        budget = self.pace.chunk(*asked, n_sitting=n_sitting, in_tiles=in_tiles, is_read=is_read)
-        budget = max(budget, self.limits.n_chunk or 0)
-        if n_sitting == n_decoding:  # who decodes has other adapters: this step is the prompts'
-            budget = max(budget, min(_LEAST_ROWS, self.limits.n_batch))
-        for sequence in reading:
-            counts[sequence.seq_id] = count = self._prompt_rows(sequence, budget)
-            budget = max(0, budget - count)
-        return counts, Before.of(((counts[s.seq_id], s.n_computed) for s in reading), in_tiles)
-
-    def _prompt_rows(self, sequence: Sequence, budget: int) -> int:
-        at = sequence.n_computed
-        end = self.memory.next_stop(sequence) or len(sequence.tokens)
-        return next_rows(at, end, budget, self.limits.n_chunk, sequence.pictures)
-
     def take_ops(self) -> tuple[Op, ...]:
-        """What is to be done to the memory, of which nobody else will hear."""
+        """Operations since the last batch. They are the caller's to have done."""
         ops = tuple(self._ops)
         self._ops.clear()  # the memory holds the same list
         return ops
 
     def _admit(self) -> None:
         if not self.waiting or len(self.running) >= self.limits.n_seq_max:
-            return  # before anybody is put in order
+            return  # putting the queue in order costs time
         self.waiting.begin()
         for sequence in self.waiting:
             if len(self.running) >= self.limits.n_seq_max or self.waiting.closed:
                 return
             if sequence.awaits_disk or (sequence.leader and not sequence.leader.done):
-                continue  # before anything is looked for: many may wait so, for many steps
+                continue  # cheap to check: many may wait like this, for many steps
             match = self._match(sequence)
             n_here = match.length if match else 0
             sequence.leader = self._leader(sequence, n_here, self.memory.shelved(sequence, n_here))
@@ -347,8 +309,8 @@ class Scheduler:
         return self.limits.shares_prefixes and sequence.params.cache_prompt
 
     def _match(self, sequence: Sequence) -> Match | None:
-        """The computed sequence, running or retained, that goes furthest along this prompt; of
-        several that were retained the one that was used last, so that the others may grow old."""
+        """The computed sequence, running or retained, that goes furthest along this prompt. Of
+        equals among the retained, the one used last: so the others can age and be evicted."""
         if not self._shares_prefixes(sequence):
             return None
         retained = reversed(self.memory.retained.by_id.values())
@@ -357,8 +319,9 @@ class Scheduler:
         return self.memory.match(sequence.tokens, sources, sequence.pictures)
 
     def _leader(self, sequence: Sequence, n_here: int, n_shelved: int) -> Leader | None:
-        """A running sequence that will have more of this prompt than the `n_here` tokens that are
-        in the cells, or the `n_shelved` that could be copied back: unless it copies them itself."""
+        """A running sequence worth waiting for: it will have computed more of this prompt than the
+        `n_here` tokens in the cells, and than the `n_shelved` that could be copied back. (A leader
+        that is itself being copied back has those, too.)"""
         if not self._shares_prefixes(sequence):
             return None
         best, limit = None, sequence.n_prompt - 1
@@ -393,7 +356,3 @@ def _start(sequence: Sequence) -> Start:
         sequence.mask,
         sequence.pictures,
     )
-
-
-def _decodes(sequence: Sequence) -> bool:
-    return len(sequence.tokens) > sequence.n_prompt

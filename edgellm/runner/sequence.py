@@ -70,6 +70,11 @@ class Sequence:
         return max(0, self.n_computed - self.n_cached)
 
     @property
+    def is_decoding(self) -> bool:
+        """Its prompt is read, and its answer has begun."""
+        return len(self.tokens) > self.n_prompt
+
+    @property
     def n_output(self) -> int:
         return len(self.tokens) - self.n_prompt
 

@@ -159,20 +159,20 @@ class Worker:
     def _idle_s(self, now_s: float, may_change: bool) -> float:
         """How long there is nothing to do if nothing comes: until somebody's deadline. Chores that
         nobody waits for begin after a pause: who comes back at once is not held up by them."""
-        if self._scheduler.running or self._embeddings or not self._scheduler.stands:
+        if self._scheduler.running or self._embeddings or not self._scheduler.awaits_message:
             return 0.0
         end_s = min(self._preparing.next_deadline_s, self._scheduler.waiting.next_deadline_s)
         idle_s = max(0.0, end_s - now_s)
         if self._awaits_others and now_s - self._came_s < _BESIDE_S:
             idle_s = min(idle_s, _SIGN_S)
         idle_s = self._changing.wait_s(idle_s) if self._changing else idle_s
-        return idle_s if self._scheduler.rests or may_change else min(idle_s, _PAUSE_S)
+        return idle_s if self._scheduler.is_at_rest or may_change else min(idle_s, _PAUSE_S)
 
     @property
     def _awaits_others(self) -> bool:
         """Somebody waits, and another thread has to be done first: the one that looks at pictures,
         compiles, makes text into tokens, loads an adapter or reads from disk."""
-        waits_for_disk = self._scheduler.stands and self._scheduler.waiting
+        waits_for_disk = self._scheduler.awaits_message and self._scheduler.waiting
         reads = self._reading or self._questions.is_loading
         return bool(self._preparing or reads or waits_for_disk)
 
@@ -357,7 +357,7 @@ class Worker:
             return
         (batch, step), self._computed = self._computed, None
         end_s = self._clock()
-        self._scheduler.turns.observe(end_s - begun_s)
+        self._scheduler.budget.turns.observe(end_s - begun_s)
         self._counts.turn(batch, end_s - begun_s, self._n_running)
         self._recorder.add(
             self._counts.n_steps,

@@ -32,7 +32,7 @@ class House:
         sequence = Sequence(self.n_asked, list(prompt), len(prompt) + n_output)
         self.n_asked += 1
         self.scheduler.add(sequence)
-        while not (self.scheduler.rests if rests else self.scheduler.idle):
+        while not (self.scheduler.is_at_rest if rests else self.scheduler.idle):
             if batch := self.scheduler.schedule():
                 sampled = self.backend.decode(batch).sampled
                 for _ in self.scheduler.commit(batch, sampled):

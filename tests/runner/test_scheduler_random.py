@@ -228,7 +228,7 @@ class Life:
             self.end(sequence)
         batch = self.scheduler.schedule()
         if batch is None:
-            assert self.scheduler.stands, "the loop would go round and round"
+            assert self.scheduler.awaits_message, "the loop would go round and round"
             return False
         step = self._decode(batch)
         self.scheduler.memory.observe(self.rng.choice((0.0001, 0.01)))
@@ -258,7 +258,7 @@ class Life:
                 self.scheduler.finish(sequence, "stop")
             if sequence.finish_reason:
                 self.end(sequence)
-        self.scheduler.turns.observe(elapsed_s)
+        self.scheduler.budget.turns.observe(elapsed_s)
 
     def read(self) -> None:
         if self.backend.fetches:
@@ -267,7 +267,7 @@ class Life:
 
     def finish(self) -> None:
         for _ in range(MOST_STEPS):
-            if self.scheduler.idle and self.scheduler.rests and not self.backend.fetches:
+            if self.scheduler.idle and self.scheduler.is_at_rest and not self.backend.fetches:
                 break
             if not self.step() or self.rng.random() < 0.5:
                 self.read()

@@ -51,7 +51,7 @@ class Life(Run):
 
     def rest(self):
         """Until there is nothing to do: what should be written is."""
-        while not (self.scheduler.rests and self.scheduler.idle):
+        while not (self.scheduler.is_at_rest and self.scheduler.idle):
             self.read()
             self.step()
         n_away = len(self.scheduler.memory._away)

@@ -142,12 +142,12 @@ def test_a_window_that_is_kept_holds_no_cell_of_the_windows():
 def test_what_is_to_be_copied_out_does_not_wait_for_the_next_request():
     run = Run(KINDS["hybrid"])
     run.turn([*text(100), TURN_END], n_output=20)
-    assert run.scheduler.rests  # the state of what stays is where it was
+    assert run.scheduler.is_at_rest  # the state of what stays is where it was
     run = Run(KINDS["sliding"])
     run.turn(text(100), n_output=20)
-    assert not run.scheduler.rests
+    assert not run.scheduler.is_at_rest
     assert not run.scheduler.schedule().rows
-    assert run.scheduler.rests
+    assert run.scheduler.is_at_rest
 
 
 def test_what_is_kept_aside_ends_where_it_can_be_gone_on_from():

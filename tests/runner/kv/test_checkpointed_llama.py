@@ -157,7 +157,7 @@ class Engine:
         answers = {sequence.request_id: [] for sequence in sequences}
         for sequence in sequences:
             self.scheduler.add(sequence)
-        while not self.scheduler.rests:
+        while not self.scheduler.is_at_rest:
             if batch := self.scheduler.schedule():
                 sampled = self.backend.decode(batch).sampled
                 for output in self.scheduler.commit(batch, sampled):

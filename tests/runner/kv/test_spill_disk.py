@@ -37,7 +37,7 @@ def test_while_the_disk_reads_others_go_on():
         house.step()
     assert house.answers[other.request_id] == answer(text(6, 20), 3)
     assert not waiting.n_computed
-    assert house.scheduler.rests, "nothing is to be done before the disk has read"
+    assert house.scheduler.is_at_rest, "nothing is to be done before the disk has read"
     house.run()
     assert house.answers[waiting.request_id] == answer([*first.tokens, 44], 3)
 

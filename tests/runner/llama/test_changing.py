@@ -67,13 +67,13 @@ class House:
         self.n_asked += 1
         self.scheduler.add(sequence)
         told = []
-        while not (self.scheduler.idle and self.scheduler.rests):
+        while not (self.scheduler.idle and self.scheduler.is_at_rest):
             if batch := self.scheduler.schedule():
                 step = self.backend.decode(batch)
                 self.scheduler.memory.observe(1e-6)  # to copy is worth it, whatever the machine
                 outputs = self.scheduler.commit(batch, step.sampled)
                 told += [o.logprob for o in outputs if o.sequence is sequence]
-            elif self.scheduler.stands:
+            elif self.scheduler.awaits_message:
                 for fetched in self.inbox.take(5.0):
                     self.scheduler.memory.fetched(fetched.blob, fetched.elapsed_s)
             self.scheduler.check()

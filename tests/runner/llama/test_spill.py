@@ -60,7 +60,7 @@ class House:
         """The sequence, and its tokens with their logprobs."""
         sequence = self.ask(prompt, n_output)
         told = []
-        while not self.scheduler.rests:
+        while not self.scheduler.is_at_rest:
             told += [o.logprob for o in self.step() if o.sequence is sequence]
         return sequence, told
 
@@ -108,7 +108,7 @@ def test_what_grew_on_a_shared_root_comes_back_edge_by_edge(path):
     root = text(1, 200)
     branches = [[*root, *text(3 + i, 50)] for i in range(3)]
     asked = [house.ask(branch, 4) for branch in branches]
-    while not house.scheduler.rests:
+    while not house.scheduler.is_at_rest:
         house.step()
     assert sum(op.end - op.start for op in house.done(Save)) == 200 + 3 * 53
     for sequence in asked:
@@ -133,8 +133,8 @@ def test_cells_lie_where_they_are_counted(monkeypatch):
     LISTENING[:] = [llama_cpp.llama_log_callback(listen)]
     llama_cpp.llama_log_set(LISTENING[0], None)
     conversations = [house.ask(text(i % 6, 90 * (1 + i % 5)), 5 + 7 * (i % 3)) for i in range(9)]
-    while not house.scheduler.rests or conversations:
-        if house.scheduler.rests:
+    while not house.scheduler.is_at_rest or conversations:
+        if house.scheduler.is_at_rest:
             house.ask([*conversations.pop().tokens, 310], 3)
         house.step()
         if house.heights[-1]:

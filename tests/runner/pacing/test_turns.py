@@ -56,7 +56,7 @@ def run(scheduler, backend, *, step_s=0.01):
         sets.append(batch.adapters)
         for output in scheduler.commit(batch, backend.decode(batch).sampled):
             answers.setdefault(output.sequence.request_id, []).append(output.token)
-        scheduler.turns.observe(step_s)
+        scheduler.budget.turns.observe(step_s)
         scheduler.check()
     return answers, sets
 
@@ -113,7 +113,7 @@ def test_no_history_mixes_adapters(limits):
                 continue
             for output in scheduler.commit(batch, backend.decode(batch).sampled):
                 answers.setdefault(output.sequence.request_id, []).append(output.token)
-            scheduler.turns.observe(rng.choice((0.001, 0.01, 0.1)))
+            scheduler.budget.turns.observe(rng.choice((0.001, 0.01, 0.1)))
             scheduler.check()
         assert answers == {i: answer(p, n, adapters) for i, (p, n, adapters) in asked.items()}
 
@@ -146,7 +146,7 @@ def test_prompts_are_read_also_where_only_streams_of_other_adapters_run():
     backend = backend_of(UNIFIED)
     for _ in range(3):
         list(scheduler.commit(batch := scheduler.schedule(), backend.decode(batch).sampled))
-        scheduler.turns.observe(0.05)
+        scheduler.budget.turns.observe(0.05)
     scheduler.add(sequence(1, HALF, prompt=range(3, 43), n=5))
     answers, sets = run(scheduler, backend, step_s=0.05)
     assert answers[1] == answer(list(range(3, 43)), 5, HALF)
@@ -201,7 +201,7 @@ def test_streams_with_long_masks_have_their_turns_among_those_of_their_set_too()
     for _ in range(80):
         batch = scheduler.schedule()
         list(scheduler.commit(batch, backend.decode(batch).sampled))
-        scheduler.turns.observe(0.2)
+        scheduler.budget.turns.observe(0.2)
     n_told = [one.n_output for one in streams]
     assert max(n_told) - min(n_told) <= 1
     assert sum(n_told) >= 80
