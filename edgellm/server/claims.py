@@ -7,31 +7,30 @@ when its client stops waiting: seconds from now, or a time as HTTP (RFC 9110) or
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from starlette.requests import Request
-
 from edgellm.chat.messages import GenerateParams
 from edgellm.errors import BadRequest
-from edgellm.server.door.access import Access
+from edgellm.keys import Key
 
 HEADER = "x-request-deadline"
 
 
-def claimed(request: Request, access: Access, params: GenerateParams) -> GenerateParams:
+def claimed(
+    headers: Mapping[str, str], key: Key, queue_ratio: float, params: GenerateParams
+) -> GenerateParams:
     """Raises BadRequest for a deadline that can't be read."""
-    key = access.asker(request.headers)
-    header = request.headers.get(HEADER)
+    header = headers.get(HEADER)
     left_s = None if header is None else seconds_left(header)
     claim = replace(
         params.claim,
         deadline_s=None if left_s is None else time.monotonic() + left_s,
         key=key.name,
         weight=key.weight,
-        queue_ratio=access.queue_ratio(key),
+        queue_ratio=queue_ratio,
     )
     return replace(params, claim=claim)
 

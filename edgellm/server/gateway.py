@@ -52,7 +52,9 @@ def gateway_of(request: Request) -> Gateway:
 
 
 def key_of(request: Request) -> Key:
-    return gateway_of(request).access.asker(request.headers)
+    """By which the guard let it in. A path that needs none has none: there this is a bug."""
+    key: Key = request.state.key
+    return key
 
 
 def models_of(request: Request) -> Models:

@@ -71,15 +71,18 @@ class Guard:
         response = _Response(scope, send, request_id, self._patience.write_s, self._refused)
         response.headers += origins.told(head.headers, self._access.origins)
         try:
-            if problem := refusal(head, self._access):
+            key = self._access.key_of(head.headers)
+            if problem := refusal(head, self._access, key):
                 raise problem
-            response.headers += self._told(head)
+            response.headers += self._told(key)
             if asks_first(head, self._access):
                 await response.say_nothing_but(origins.reply(head.headers))
                 return
             with self._bodies.hold() as hold:
                 hold.expect(announced_bytes(head))
                 scope["state"]["hold"] = hold
+                if key:
+                    scope["state"]["key"] = key
                 body = _Body(receive, hold, self._access, self._patience)
                 await self._app(scope, body.receive, response.send)
         except EdgellmError as error:
@@ -90,9 +93,8 @@ class Guard:
             _log.exception("request %s broke: %s %r", response.id, scope["method"], scope["path"])
             await response.fail(error)
 
-    def _told(self, head: Head) -> list[tuple[bytes, bytes]]:
+    def _told(self, key: Key | None) -> list[tuple[bytes, bytes]]:
         """As OpenAI tells it: what is left of the minute's tokens before this request."""
-        key = self._access.key_of(head.headers)
         rate = self._rate_of(key) if key else None
         if rate is None:
             return []

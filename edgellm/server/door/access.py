@@ -93,10 +93,6 @@ class Access:
         found = [key for key in self.keys if hmac.compare_digest(given, key.digest)]
         return found[0] if found and _credential(headers) else None
 
-    def asker(self, headers: Mapping[str, str]) -> Key:
-        """Whose request it is, of one that was let in: it has a key where one is needed."""
-        return self.key_of(headers) or ANYBODY
-
     def queue_ratio(self, key: Key) -> float:
         """Of the places in the queue, that may be this key's."""
         return key.weight / sum(one.weight for one in self.keys) if self.keys else 1.0
@@ -125,8 +121,9 @@ class Head:
     by_unix_socket: bool
 
 
-def refusal(head: Head, access: Access) -> HTTPProblem | None:
-    """In this order: a stranger's page learns nothing of whether its key was right."""
+def refusal(head: Head, access: Access, key: Key | None) -> HTTPProblem | None:
+    """`key`: what Access found. In this order: a stranger's page learns nothing of whether its key
+    was right."""
     if head.n_headers > MAX_HEADERS:
         words = f"{head.n_headers} header fields are more than {MAX_HEADERS}"
         return HTTPProblem(431, words, code="too_many_headers")
@@ -135,7 +132,7 @@ def refusal(head: Head, access: Access) -> HTTPProblem | None:
     if asks_first(head, access):  # a browser asks without the page's key
         return None
     return (
-        _wrong_key(head, access)
+        _wrong_key(head, key)
         or _wrong_content(head)
         or (too_large(access) if announced_bytes(head) > access.max_body_bytes else None)
     )
@@ -177,8 +174,8 @@ def _foreign_origin(head: Head, access: Access) -> HTTPProblem | None:
     )
 
 
-def _wrong_key(head: Head, access: Access) -> HTTPProblem | None:
-    if head.path in OPEN_PATHS or access.key_of(head.headers):
+def _wrong_key(head: Head, key: Key | None) -> HTTPProblem | None:
+    if key or head.path in OPEN_PATHS:
         return None
     return HTTPProblem(
         401,

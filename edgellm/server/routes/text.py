@@ -17,7 +17,7 @@ from edgellm.server.answers import Answers, Asked, answer
 from edgellm.server.body import Bytes
 from edgellm.server.claims import claimed
 from edgellm.server.envelope import text_is_called
-from edgellm.server.gateway import body_of, counter_of, gateway_of, hold_of, models_of
+from edgellm.server.gateway import body_of, counter_of, gateway_of, hold_of, key_of, models_of
 from edgellm.server.hearing import heard
 from edgellm.server.openai.chat import ChatFold, ChatStream
 from edgellm.server.openai.completions import CompletionFold, CompletionStream
@@ -133,8 +133,10 @@ async def completions(request: Request) -> ASGIApp:
 
 def answer_to(request: Request, served: Served, asked: Asked) -> Answers:
     """As the request's headers and the gate let it. Raises BadRequest."""
-    claim = replace(asked, params=claimed(request, gateway_of(request).access, asked.params))
-    return answer(served, claim, counter_of(request))
+    key = key_of(request)
+    queue_ratio = gateway_of(request).access.queue_ratio(key)
+    params = claimed(request.headers, key, queue_ratio, asked.params)
+    return answer(served, replace(asked, params=params), counter_of(request))
 
 
 def new_head(prefix: str, served: Served, asked_for: str = "") -> Head:

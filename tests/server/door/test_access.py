@@ -1,5 +1,6 @@
 import pytest
 
+from edgellm.keys import ANYBODY
 from edgellm.server.door.access import Access, Head, own_names, refusal
 
 KEYS = Access.of(keys=["s3cret"], host_names=["Box.lan"])
@@ -11,7 +12,8 @@ def head(method="GET", path="/v1/models", *, n_headers=3, by_unix_socket=False, 
 
 
 def status(head, access=None):
-    problem = refusal(head, access or Access())
+    access = access or Access()
+    problem = refusal(head, access, access.key_of(head.headers))
     return problem and problem.http_status
 
 
@@ -260,7 +262,7 @@ def test_what_ends_the_server_is_always_declared():
 
 def test_a_body_that_is_packed_is_refused_as_such():
     packed = {"content_type": "application/json", "content_encoding": "gzip"}
-    problem = refusal(head("POST", **packed), Access())
+    problem = refusal(head("POST", **packed), Access(), ANYBODY)
     assert (problem.http_status, "gzip" in str(problem)) == (415, True)
     assert status(head("POST", **packed | {"content_encoding": "Identity"})) is None
 
