@@ -307,9 +307,18 @@ def test_what_has_a_tools_name_and_other_things_than_arguments_is_no_call(begin,
     assert heard_every_way(BY_NAME["hermes"], answer) == (answer, "", [], "stop")
 
 
-def test_an_answer_in_json_is_told_from_its_first_name_on():
-    ear = listener(BY_NAME["hermes"])
-    assert ear.hear(TextDelta('{"name": "Bob", "a')) == [TextDelta('{"name": "Bob", "a')]
+@pytest.mark.parametrize(
+    "begin",
+    [
+        '{"name": "Bob", "a',
+        '```json\n{"args": ["-v", "--al',
+        '{"id": {"org": "acme", "num',
+        '{"index": [1, 2, 3',
+        '{"type": {"kind": "lis',
+    ],
+)
+def test_an_answer_in_json_is_told_as_soon_as_it_can_be_no_call(begin):
+    assert listener(BY_NAME["hermes"]).hear(TextDelta(begin)) == [TextDelta(begin)]
 
 
 def test_a_call_has_one_function():

@@ -45,6 +45,8 @@ def read_object(source: Source, calls: Calls, *, is_inner: bool = False) -> Read
             held = yield from arguments_text(source)
         elif key == _OF_A_TOOL or (name is None and key not in _ARGUMENTS | _OTHERS):
             raise Broken(f"{key[:20]!r} is of no call")
+        elif key in _OTHERS and (yield from source.peek()) in ("{", "["):
+            raise Broken(f"{key[:20]!r} of a call is a word or a number")
         else:
             has_others = has_others or key not in _OTHERS
             yield from json_source.value_text(source)
