@@ -89,7 +89,7 @@ def test_a_chunk_is_for_who_may_have_rows_beside_who_has_some():
             assert {own[each.n_rows + each.depth] for each in pace.unread} == {batch.adapters}
             assert pace.n_beside == len(batch.rows) - batch.n_prompt_rows
             seen.add((batch.adapters, pace.n_beside))
-        scheduler.turns.observe(1.0)
+        scheduler.budget.turns.observe(1.0)
         list(scheduler.commit(batch, backend.decode(batch).sampled))
     assert {((), 1), (((0, 1.0),), 1)} <= seen
 
