@@ -1,4 +1,5 @@
-"""What a tool's JSON schema says of its parameters, for the formats that don't write JSON."""
+"""What a JSON schema says: of a tool's parameters, for the formats that don't write JSON; and of
+the properties that an object may have."""
 
 from collections.abc import Mapping
 from typing import Any, TypeAlias
@@ -22,8 +23,8 @@ _OF_ONE_SCHEMA = ("items", "additionalProperties")
 
 def parameters(tool: Tool) -> Schema:
     """An object's schema, closed at every depth: a call invents no parameters."""
-    closed: Schema = _closed({"properties": {}} | dict(tool.parameters) | {"type": "object"})
-    return closed
+    schema: Schema = closed({"properties": {}} | dict(tool.parameters) | {"type": "object"})
+    return schema
 
 
 def members(whole: Schema) -> dict[str, tuple[Schema, bool]]:
@@ -135,19 +136,22 @@ def _resolved(schema: Schema) -> Schema:
     return found if isinstance(found, Mapping) and "$ref" not in found else {}
 
 
-def _closed(schema: Any) -> Any:
-    """An object that says nothing of properties it doesn't name takes none of them.
+def closed(schema: Any) -> Any:
+    """An object takes no properties but those it names, unless it says that it takes others.
 
-    Where schemas are combined, that would forbid what the other one names: it stays open there.
+    By the standard it takes any, and a small model goes on inventing them until its tokens are used
+    up. Pydantic's schemas say nothing; llama.cpp, too, reads that as "no others"
+    (grammars/README.md). Where schemas are combined, one would forbid what the other names: these
+    stay open.
     """
     if not isinstance(schema, dict):
         return schema
-    closed = {key: _closed_inside(key, value) for key, value in schema.items()}
+    found = {key: _closed_inside(key, value) for key, value in schema.items()}
     is_open = any(schema.get(key, False) is not False for key in _APPLICATORS)
     if isinstance(schema.get("properties"), dict) and not is_open:
-        closed["properties"] = {**closed["properties"], **_only_required(schema)}
-        closed["additionalProperties"] = False
-    return closed
+        found["properties"] = {**found["properties"], **_only_required(schema)}
+        found["additionalProperties"] = False
+    return found
 
 
 def _only_required(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,10 +163,10 @@ def _only_required(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 def _closed_inside(keyword: str, value: Any) -> Any:
     if keyword in _OF_SCHEMAS_BY_NAME and isinstance(value, dict):
-        return {name: _closed(schema) for name, schema in value.items()}
+        return {name: closed(schema) for name, schema in value.items()}
     if keyword in _OF_SCHEMAS and isinstance(value, list):
-        return [_closed(schema) for schema in value]
-    return _closed(value) if keyword in _OF_ONE_SCHEMA else value
+        return [closed(schema) for schema in value]
+    return closed(value) if keyword in _OF_ONE_SCHEMA else value
 
 
 def type_of(value: Any) -> str:

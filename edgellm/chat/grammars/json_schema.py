@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
+from edgellm.chat.schema import closed
+
 Schema: TypeAlias = dict[str, Any]
 IsRead: TypeAlias = Callable[[str], bool]
 
@@ -43,8 +45,8 @@ _JSON_RULE = re.compile(r"r_\d+: %json (?=\{)")  # the whole of a rule: a litera
 
 
 def binding(schema: Any) -> Any:
-    """What of a schema binds."""
-    return _rewritten(schema, lambda one: _without(one, _is_remark))
+    """What of a schema binds, its objects closed as a tool's are."""
+    return closed(_rewritten(schema, lambda one: _without(one, _is_remark)))
 
 
 def lenient(schema: Any) -> Any:

@@ -5,7 +5,6 @@
 exclude each other.
 """
 
-from collections.abc import Mapping
 from typing import Annotated, Literal, TypeAlias
 
 import msgspec
@@ -24,11 +23,7 @@ Pattern: TypeAlias = Annotated[str, Meta(max_length=512)]
 Grammar: TypeAlias = Annotated[str, Meta(max_length=MAX_SCHEMA_CHARS)]
 
 ANY_OBJECT = JSONSchema('{"type":"object"}')
-_UNSERVED: Mapping[str, tuple[bool, ...]] = {  # of vLLM's, and which of their values say nothing
-    "disable_additional_properties": (False,),
-    "whitespace_pattern": (),
-    "structural_tag": (),
-}
+_UNSERVED = ("whitespace_pattern", "structural_tag")  # of vLLM's
 
 
 class NamedSchema(msgspec.Struct):
@@ -49,16 +44,16 @@ class StructuredOutputs(msgspec.Struct, forbid_unknown_fields=True):
     choice: Options | None = None
     grammar: Grammar | None = None
     json_object: bool | None = None
-    disable_fallback: bool | None = None  # how vLLM goes about it; it changes nothing here
+    disable_fallback: bool | None = None  # how vLLM goes about it; they change nothing here
     disable_any_whitespace: bool | None = None
-    disable_additional_properties: Raw = NULL
+    disable_additional_properties: bool | None = None
     whitespace_pattern: Raw = NULL
     structural_tag: Raw = NULL
 
     def check_served(self) -> None:
         """Raises BadRequest that names the first field that asks for what isn't there."""
-        for name, says_nothing in _UNSERVED.items():
-            check_says_nothing(getattr(self, name), f"structured_outputs.{name}", says_nothing)
+        for name in _UNSERVED:
+            check_says_nothing(getattr(self, name), f"structured_outputs.{name}")
 
 
 class Structured(Unserved, kw_only=True):

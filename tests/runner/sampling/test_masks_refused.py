@@ -63,6 +63,17 @@ def test_what_binds_nothing_in_a_schema_is_passed_over(masks, schema, good):
 
 
 @pytest.mark.parametrize(
+    ("more", "is_allowed"),
+    [({}, False), ({"additionalProperties": True}, True), ({"patternProperties": {"b": {}}}, True)],
+)
+def test_an_object_has_other_properties_only_where_its_schema_says_so(masks, more, is_allowed):
+    schema = {"type": "object", "properties": {"a": {"type": "object", "properties": {}, **more}}}
+    mask = masks.compile(JSONSchema(json.dumps(schema)))
+    assert PLAIN.allows(mask, '{"a":{"b":1}}') == is_allowed
+    assert not PLAIN.allows(masks.compile(JSONSchema(json.dumps(schema))), '{"b":')
+
+
+@pytest.mark.parametrize(
     "said",
     [
         {"$schema": "http://json-schema.org/schema#"},

@@ -326,7 +326,7 @@ def test_vllms_defaults_of_a_structure_ask_for_nothing():
     )
     asked = chat(structured_outputs=choice | defaults)
     assert asked.params.structure == Choices(("a",))
-    for field in ("disable_additional_properties", "whitespace_pattern", "structural_tag"):
+    for field in ("whitespace_pattern", "structural_tag"):
         error = refused(chat, structured_outputs=choice | {field: True})
         assert error.param == f"structured_outputs.{field}"
 
