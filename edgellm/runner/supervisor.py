@@ -1,7 +1,7 @@
 """One loaded model, kept alive: starts the worker, passes requests down and answers up.
 
-When the worker dies, everyone it owed an answer is told so, once; it is started again, and what
-came meanwhile waits for it (restarts.py says when, and when it is given up).
+When the worker dies, everyone it owed an answer is told so, once. Another one is started, and
+requests that come meanwhile wait for it. restarts.py says when, and when the model is given up.
 """
 
 import asyncio
@@ -50,6 +50,7 @@ from edgellm.runner.messages import (
     Tokenized,
     UnloadAdapter,
 )
+from edgellm.runner.outbox import Outbox
 from edgellm.runner.pacing.rehearsal import Rehearsed
 from edgellm.runner.receiver import Receiver
 from edgellm.runner.restarts import Restarts, again
@@ -57,7 +58,7 @@ from edgellm.runner.sandbox.rules import USUAL, Wish
 from edgellm.runner.words import Words
 from edgellm.selector.plan import Plan
 
-_MAX_HELD_BYTES = 256 << 20
+_MAX_UNREAD_BYTES = 256 << 20  # of requests; each of a queue of them may have 16 MiB of pictures
 
 _Reply = TypeVar("_Reply", bound=Reply)
 
@@ -91,15 +92,14 @@ class Supervisor:
         self.log = self._last_words.log
         self._patience, self._sandbox = patience or patience_for(plan), sandbox
         self._inflight = Inflight(on_left=lambda *told: self.on_left(*told))
-        self._held: dict[int, bytes] = {}  # frames that came while no worker was ready
+        self._outbox = Outbox()
         self._request_ids = itertools.count(1)
         self._process: asyncio.subprocess.Process | None = None
         self._life: asyncio.Task[None] | None = None
         self._settled = asyncio.Event()  # ready, given up, or stopped
         self._stopping = asyncio.Event()
-        self._listens = False  # a worker that is ready, and has not gone as far as is known
         self._has_answered = False  # since this worker was started
-        self._load_failed: EdgellmError | None = None  # its own word on it
+        self._load_failed: EdgellmError | None = None  # as the worker itself put it
 
     @property
     def pid(self) -> int | None:
@@ -121,10 +121,10 @@ class Supervisor:
         """Ask, wait, insist. Whoever still waits for an answer is told."""
         self._stopping.set()
         self.state = "stopping"
-        self._held.clear()
+        self._outbox.clear()
         self._inflight.fail(self._inflight.request_ids, NotServing("the model is being unloaded"))
         if self._life:
-            self._write(encode_frame([Shutdown()]))
+            self._outbox.write(encode_frame([Shutdown()]))
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(asyncio.shield(self._life), grace_s)
             if self._process and self.pid:
@@ -142,7 +142,8 @@ class Supervisor:
                 break
             was_ready, self.ready = self.ready is not None, None
             wait_s = restarts.wait_s(was_ready=was_ready, has_answered=self._has_answered)
-            self._inflight.fail(self._inflight.request_ids - set(self._held), cause)
+            told = {one for one in self._inflight.request_ids if one not in self._outbox}
+            self._inflight.fail(told, cause)
             if is_first and not was_ready:
                 self._give_up(cause)  # who started it raises it
                 return
@@ -165,6 +166,7 @@ class Supervisor:
         try:
             received = Receiver[FromWorker](FromWorker, self._take)
             self._process = await start_worker(received)
+            self._outbox.begin(self._process.stdin)
             return await self._attend(self._process, received)
         except Exception as error:  # noqa: BLE001 - whatever broke, everyone who waits must be told
             if self._process and self.pid:
@@ -181,14 +183,14 @@ class Supervisor:
         assert process.stderr
         path, adapters = os.fsencode(self.path), self.adapters.files()
         load = Load(path, self.plan, *adapters, self.rehearsed, self._sandbox)
-        self._write(encode_frame([load]))
+        self._outbox.write(encode_frame([load]))
         last_words = asyncio.create_task(self._last_words.read(process.stderr))
         hung = asyncio.create_task(
             until_hung(process.pid, self._patience, lambda: self._heard(received))
         )
         try:
             await asyncio.wait((received.ended, hung), return_when=asyncio.FIRST_COMPLETED)
-            self._listens = False
+            self._outbox.close()
             if not received.ended.done():
                 await kill(process)
                 received.close()
@@ -210,17 +212,17 @@ class Supervisor:
         words = str(cause) if isinstance(cause, WorkerDied) else f"it did not load again: {cause}"
         line = f"{self.plan.model}: {words}; {then}"
         self.log.append(line)
-        # Where it is told may be closed, or know fewer letters; the log has it.
+        # A terminal may be closed, or lack a letter's encoding; the log has the line in any case.
         with contextlib.suppress(OSError, ValueError):
             self.on_death(line)
 
     def _give_up(self, cause: EdgellmError) -> None:
         self.state, self.failure = "failed", cause
         self._inflight.fail(self._inflight.request_ids, cause)
-        self._held.clear()
+        self._outbox.clear()
         self._settled.set()
 
-    # ── pipes ────────────────────────────────────────────────────────────────
+    # ── what the worker says ─────────────────────────────────────────────────
 
     def _take(self, message: FromWorker) -> None:
         match message:
@@ -244,23 +246,8 @@ class Supervisor:
         self.missing_device, self.rehearsed = None, ready.rehearsed
         self._last_words.is_ready()
         self.adapters.forget(ready.lost_adapters)
-        self._listens = True
-        for frame in self._held.values():
-            self._write(frame)
-        self._held.clear()
+        self._outbox.open()
         self._settled.set()
-
-    def _write(self, frame: bytes) -> None:
-        """Never blocks: a worker that doesn't read is busy computing, and frames are small."""
-        process = self._process
-        if process and process.stdin and not process.stdin.is_closing():
-            process.stdin.write(frame)
-
-    @property
-    def _n_unread_bytes(self) -> int:
-        """Of what was written: a worker that hangs reads nothing."""
-        stdin = self._process.stdin if self._process else None
-        return stdin.transport.get_write_buffer_size() if stdin else 0
 
     # ── requests ─────────────────────────────────────────────────────────────
 
@@ -275,8 +262,8 @@ class Supervisor:
         self._check_share(params.claim)
         request_id = next(self._request_ids)
         frame = encode_request(Generate(request_id, prompt, params))
-        stream = self._inflight.open(request_id, self._abandon, params.claim, self._held)
-        self._send(request_id, frame)
+        stream = self._inflight.open(request_id, self._abandon, params.claim, self._outbox)
+        self._outbox.send(request_id, frame)
         return stream
 
     async def embed(self, inputs: tuple[str | tuple[int, ...], ...], norm: int = 2) -> Embedded:
@@ -314,7 +301,7 @@ class Supervisor:
             try:
                 await self._ask(asked, Obeyed)
             except asyncio.CancelledError:
-                self._unload(adapter)  # the worker may have it, and no list would
+                self._unload(adapter)  # the worker may have loaded it, and it is on no list
                 raise
             self.adapters.add(adapter)
             return adapter
@@ -324,8 +311,8 @@ class Supervisor:
         check_room(header, psutil.virtual_memory().available)
 
     async def unload_adapter(self, name: str) -> Adapter:
-        """Who asks for it from here on is refused; answers that use it go on to their end."""
-        self._check_room()  # once it is off the list, nothing may keep it in the worker
+        """Requests for it are refused from here on; answers that use it go on to their end."""
+        self._check_room()  # before it leaves the list: the worker must be told once it has
         adapter = self.adapters.remove(name)
         try:
             await self._ask(UnloadAdapter(next(self._request_ids), adapter.id), Obeyed)
@@ -335,9 +322,9 @@ class Supervisor:
         return adapter
 
     def _unload(self, adapter: Adapter) -> None:
-        """Who asked has left, and with him what was held until the worker is ready."""
+        """Whoever asked has left; a question of theirs that was held has left with them."""
         request_id = next(self._request_ids)
-        self._send(request_id, encode_request(UnloadAdapter(request_id, adapter.id)))
+        self._outbox.send(request_id, encode_request(UnloadAdapter(request_id, adapter.id)))
 
     async def steps(self, n: int) -> Steps:
         return await self._ask(ReadSteps(next(self._request_ids), n), Steps)
@@ -345,11 +332,11 @@ class Supervisor:
     async def _ask(
         self, question: Embed | Rerank | Question | ReadSteps, kind: type[_Reply]
     ) -> _Reply:
-        """What answers it, which is of this kind."""
+        """Its answer, which is of this kind. Raises what the worker refuses it with."""
         self._check_room()
         frame = encode_request(question)
         reply = self._inflight.expect(question.request_id)
-        self._send(question.request_id, frame)
+        self._outbox.send(question.request_id, frame)
         try:
             answer = await reply
         except asyncio.CancelledError:
@@ -360,14 +347,8 @@ class Supervisor:
 
     def _abandon(self, request_id: int) -> None:
         """The client left before its answer ended."""
-        if self._held.pop(request_id, None) is None:
-            self._write(encode_frame([Cancel(request_id)]))
-
-    def _send(self, request_id: int, frame: bytes) -> None:
-        if self._listens:
-            self._write(frame)
-        else:
-            self._held[request_id] = frame
+        if not self._outbox.take_back(request_id):
+            self._outbox.write(encode_frame([Cancel(request_id)]))
 
     def _check_room(self) -> None:
         if self.state in ("failed", "stopping", "stopped"):
@@ -379,8 +360,7 @@ class Supervisor:
                 f"{len(self._inflight)} requests are running or waiting; the limit is {limit}",
                 hint="come back later, or serve with a larger --max-queue",
             )
-        n_bytes = sum(map(len, self._held.values())) + self._n_unread_bytes
-        if n_bytes > _MAX_HELD_BYTES:  # pictures: each of a queue of requests may have 16 MiB
+        if (n_bytes := self._outbox.n_bytes) > _MAX_UNREAD_BYTES:
             raise Overloaded(
                 f"{len(self._inflight)} requests wait, {n_bytes} bytes of which the model's "
                 "process has not read yet",
@@ -388,7 +368,7 @@ class Supervisor:
             )
 
     def _check_share(self, claim: Claim) -> None:
-        """No key may fill the queue that others have a part of."""
+        """A key may fill its own part of the queue only."""
         limit = self.plan.n_parallel + int(claim.queue_ratio * self.max_queue)
         if claim.queue_ratio < 1 and self._inflight.n_of(claim.key) >= limit:
             raise Overloaded(

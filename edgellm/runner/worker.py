@@ -1,71 +1,38 @@
 """The worker's loop: one process, one thread, one model. Read, decide, compute, tell.
 
-An exception that gets out of here ends the process, and should: the supervisor fails everyone it
-still owed and starts another one. What is one request's own fault is told to it as Rejected.
+An exception that gets out of here ends the process, and should: the supervisor fails everyone who
+was still owed an answer, and starts another worker. What is one request's own fault never gets out:
+its client is told (requests.py).
 """
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TypeAlias, assert_never
+from typing import TypeAlias
 
-from edgellm.errors import BadRequest, EdgellmError
-from edgellm.runner.backend import Backend, NoKVSlot, Step, check_tokens
-from edgellm.runner.batch import Batch, Mask, Start
+from edgellm.runner.backend import Backend, NoKVSlot, Step
+from edgellm.runner.batch import Batch, Start
 from edgellm.runner.changing import Changing
 from edgellm.runner.counts import Counts, gauge, share_step
 from edgellm.runner.drafting.speculation import rows_computed
-from edgellm.runner.intake.beside import (
-    AdapterLoaded,
-    Compiled,
-    Fetched,
-    FromBeside,
-    Read,
-    Text,
-    Tokens,
-)
-from edgellm.runner.intake.embedding import Embeddings
-from edgellm.runner.intake.pictures import Placed
-from edgellm.runner.intake.preparing import Preparing
-from edgellm.runner.intake.prompt import prompt_of, unguessed
+from edgellm.runner.intake.beside import FromBeside
 from edgellm.runner.intake.questions import Questions
-from edgellm.runner.messages import (
-    Cancel,
-    Detokenize,
-    Embed,
-    FromWorker,
-    Generate,
-    Infill,
-    Load,
-    LoadAdapter,
-    ReadSteps,
-    Rerank,
-    Shutdown,
-    Steps,
-    Tokenize,
-    Tokenized,
-    ToWorker,
-    UnloadAdapter,
-)
+from edgellm.runner.messages import FromWorker, Shutdown, ToWorker
 from edgellm.runner.pacing.recorder import Recorder
+from edgellm.runner.requests import Forget, Prepare, ReadText, Requests
 from edgellm.runner.scheduler import Scheduler
-from edgellm.runner.sequence import Sequence
 from edgellm.runner.telling import Telling
-from edgellm.runner.threads.compiling import takes_time
-from edgellm.runner.threads.reading import is_long_text, read
 
 _GAUGE_PERIOD_S = 0.1
-_PAUSE_S = 0.05  # before each piece of what nobody waits for
+_PAUSE_S = 0.05  # of quiet, before each piece of work that nobody waits for
 _TIDY_S = 2.0  # at the end; the supervisor waits for longer
-_SIGN_S = 30.0  # of life, while other threads work; liveness.py is patient for longer
-_BESIDE_S = 3600.0  # that is believed of them: then who listens has to judge
+# While other threads work, the loop wakes so often to send a gauge, as a sign of life (liveness.py
+# is patient for longer): but only for so long. After that the supervisor may well call it hung.
+_SIGN_S, _SIGNS_FOR_S = 30.0, 3600.0
 
-# take(wait_s): what has come; if nothing has, what comes first within so many seconds, or nothing.
+# take(wait_s): all that has come; if nothing has, what comes first within so many seconds, if
+# anything does.
 Take: TypeAlias = Callable[[float], Iterable[ToWorker | FromBeside]]
 Tell: TypeAlias = Callable[[list[FromWorker]], None]
-# Compiles a structure and looks at pictures, answers with Compiled: later, or at once where that
-# takes no time.
-Prepare: TypeAlias = Callable[[Generate], Compiled | None]
-ReadText: TypeAlias = Callable[[Text], None]  # makes a long text into tokens, answers with Read
 
 
 class Worker:
@@ -81,25 +48,31 @@ class Worker:
         questions: Questions,
         clock: Callable[[], float],
         embeds: bool = False,
-        forget: Callable[[int], None] = lambda request_id: None,
+        forget: Forget = lambda request_id: None,
         changing: Changing | None = None,
     ) -> None:
-        self._read_beside = read_beside
-        self._forget = forget  # the request has left: what `prepare` began is in vain
-        self._backend, self._scheduler, self._embeds = backend, scheduler, embeds
-        self._take, self._prepare, self._clock, self._changing = take, prepare, clock, changing
+        self._backend, self._scheduler, self._questions = backend, scheduler, questions
+        self._take, self._clock, self._changing = take, clock, changing
         self._telling = Telling(backend, tell, clock)
+        self._recorder, self._counts = Recorder(), Counts()
         if backend.overlaps:
             backend.while_computing(self._telling.flush)
-        self._preparing = Preparing()
-        self._reading: set[int] = set()  # request_ids of what `read_beside` has
-        self._counts = Counts()
-        self._embeddings, self._questions = Embeddings(backend), questions
-        self._gauged_s, self._came_s = -1.0, 0.0  # the last gauge, the last that came
-        self._recorder = Recorder()
+        self._requests = Requests(
+            backend,
+            scheduler,
+            self._telling,
+            prepare=prepare,
+            read_beside=read_beside,
+            forget=forget,
+            questions=questions,
+            recorder=self._recorder,
+            clock=clock,
+            embeds=embeds,
+        )
+        self._gauged_s, self._came_s = -1.0, 0.0  # when the last gauge went, the last message came
         self._computed: tuple[Batch, Step] | None = None  # in this turn of the loop
         self._n_running = 0  # while it was computed
-        self._n_cached_begun = 0
+        self._n_cached_begun = 0  # prompt tokens found in memory, of who began in this turn
 
     def run(self) -> None:
         """Until Shutdown, or until the other side of the pipe is gone."""
@@ -112,13 +85,14 @@ class Worker:
             begun_s = self._clock() if idle_s else begun_s
             if may_change and not messages and self._changing:
                 self._scheduler = self._changing.change(self._scheduler)
+                self._requests.scheduler = self._scheduler
             for message in messages:
                 self._came_s = begun_s
                 if isinstance(message, Shutdown):
                     self._tidy_up()
                     return
-                self._handle(message)
-            self._end_overdue()
+                self._requests.handle(message)
+            self._requests.end_overdue()
             self._step()
             self._embed()
             self._questions.free_unused(self._scheduler)
@@ -128,12 +102,13 @@ class Worker:
 
     @property
     def _may_change(self) -> bool:
-        """If nothing comes after this is asked, nothing is on its way from other threads."""
+        """The layout, if no message comes in this turn. Asked before messages are taken: then
+        nothing that another thread has just finished can be missed."""
         is_due = self._changing is not None and self._changing.is_due(self._scheduler)
-        return is_due and not self._awaits_others
+        return is_due and not self._requests.await_others
 
     def _tidy_up(self) -> None:
-        """What would be lost with this process, and could be on disk."""
+        """Put on disk what would be lost with this process, as far as time allows."""
         end_s, memory = self._clock() + _TIDY_S, self._scheduler.memory
         for sequence in [*self._scheduler.waiting.unordered, *self._scheduler.running.values()]:
             self._scheduler.finish(sequence, "cancelled")  # its client was told
@@ -149,165 +124,25 @@ class Worker:
 
     @property
     def _may_tell_later(self) -> bool:
-        """While a device computes the next step: if it is handed that soon. After a prompt's step
-        the next one is laid out anew, and somebody waits for a first token; a draft model comes
-        before it, too."""
+        """While a device computes the next step, if it is given that step at once. It isn't after a
+        prompt's (the next one is laid out anew, and somebody waits for a first token), nor where a
+        draft model computes first."""
         is_plain = self._computed is not None and not self._computed[0].n_prompt_rows
         is_soon = self._backend.overlaps and not self._scheduler.limits.has_draft_model
         return is_soon and is_plain
 
     def _idle_s(self, now_s: float, may_change: bool) -> float:
-        """How long there is nothing to do if nothing comes: until somebody's deadline. Chores that
-        nobody waits for begin after a pause: who comes back at once is not held up by them."""
-        if self._scheduler.running or self._embeddings or not self._scheduler.awaits_message:
+        """How long there is nothing to do if no message comes: at most until somebody's deadline.
+        Work that nobody waits for begins after a pause, so as not to hold up a client that comes
+        back at once."""
+        scheduler, requests = self._scheduler, self._requests
+        if scheduler.running or requests.embeddings or not scheduler.awaits_message:
             return 0.0
-        end_s = min(self._preparing.next_deadline_s, self._scheduler.waiting.next_deadline_s)
-        idle_s = max(0.0, end_s - now_s)
-        if self._awaits_others and now_s - self._came_s < _BESIDE_S:
+        idle_s = max(0.0, requests.next_deadline_s - now_s)
+        if requests.await_others and now_s - self._came_s < _SIGNS_FOR_S:
             idle_s = min(idle_s, _SIGN_S)
         idle_s = self._changing.wait_s(idle_s) if self._changing else idle_s
-        return idle_s if self._scheduler.is_at_rest or may_change else min(idle_s, _PAUSE_S)
-
-    @property
-    def _awaits_others(self) -> bool:
-        """Somebody waits, and another thread has to be done first: the one that looks at pictures,
-        compiles, makes text into tokens, loads an adapter or reads from disk."""
-        waits_for_disk = self._scheduler.awaits_message and self._scheduler.waiting
-        reads = self._reading or self._questions.is_loading
-        return bool(self._preparing or reads or waits_for_disk)
-
-    # ── requests ─────────────────────────────────────────────────────────────
-
-    def _handle(self, message: ToWorker | FromBeside) -> None:
-        request_id = getattr(message, "request_id", 0)
-        try:
-            self._obey(message)
-        except EdgellmError as error:  # this request's fault; the others go on
-            self._telling.reject(request_id, error)
-
-    def _obey(self, message: ToWorker | FromBeside) -> None:
-        match message:
-            case Generate():
-                self._generate(message)
-            case Fetched(blob, elapsed_s):
-                self._scheduler.memory.fetched(blob, elapsed_s)
-            case Compiled():
-                self._compiled(message)
-            case Cancel(request_id):
-                self._cancel(request_id)
-            case Embed() | Rerank() | Tokenize() | Infill():
-                self._read_text(message)
-            case Read(request, result):
-                self._was_read(request, result)
-            case Detokenize() | LoadAdapter() | AdapterLoaded() | UnloadAdapter():
-                self._telling.add(self._questions.answers(message))
-            case ReadSteps(request_id, n):
-                self._telling.add([Steps(request_id, self._recorder.last(n))])
-            case Load() | Shutdown():
-                pass  # the first message and the last one: not the loop's
-            case _:
-                assert_never(message)
-
-    def _read_text(self, asked: Text) -> None:
-        if isinstance(asked, Embed | Rerank):
-            if not self._embeds:
-                raise BadRequest("this model generates text; it gives no embeddings")
-            self._embeddings.check(asked)
-        if is_long_text(asked):
-            self._reading.add(asked.request_id)
-            self._read_beside(asked)
-        else:
-            self._go_on(asked, read(self._backend, asked))
-
-    def _was_read(self, asked: Text, result: Tokens | EdgellmError) -> None:
-        if asked.request_id not in self._reading:
-            return  # cancelled meanwhile
-        self._reading.remove(asked.request_id)
-        if isinstance(result, EdgellmError):
-            raise result
-        self._go_on(asked, result)
-
-    def _go_on(self, asked: Text, tokens: Tokens) -> None:
-        if isinstance(tokens, Tokenized):
-            self._telling.add([tokens])
-        elif isinstance(asked, Embed | Rerank):
-            self._embeddings.add(asked, tokens)
-
-    def _embed(self) -> None:
-        if not self._embeddings:
-            return
-        computed = self._embeddings.step()
-        self._counts.n_steps += 1
-        self._counts.n_prefilled += computed.n_tokens
-        self._telling.add(computed.answers)
-        for request_id, error in computed.failed:
-            self._telling.reject(request_id, error)
-
-    def _generate(self, request: Generate) -> None:
-        if self._embeds:
-            raise BadRequest("this model gives embeddings; it generates no text")
-        biased = (token for token, _ in request.params.sampling.logit_bias)
-        check_tokens(self._backend, biased, "logit_bias")
-        if takes_time(request) or request.params.pictures:
-            self._preparing.add(request, self._clock())
-            if ready := self._prepare(request):
-                self._compiled(ready)
-        else:
-            self._add(request, self._clock())
-
-    def _compiled(self, told: Compiled) -> None:
-        request, result = told.request, told.result
-        arrived_s = self._preparing.pop(request.request_id)
-        if arrived_s is None:
-            return  # cancelled meanwhile, or overdue
-        if isinstance(result, EdgellmError):
-            self._telling.reject(request.request_id, result)
-            return
-        self._add(request, arrived_s, result, told.pictures)
-
-    def _add(
-        self,
-        request: Generate,
-        arrived_s: float,
-        mask: Mask | None = None,
-        pictures: tuple[Placed, ...] = (),
-    ) -> None:
-        self._questions.check_adapters(request.params.adapters)
-        tokens = prompt_of(self._backend, request, pictures, self._scheduler.waiting.unordered)
-        if pictures:
-            request = unguessed(request)
-        limit = request.params.max_tokens
-        n_max = self._scheduler.limits.n_ctx_seq if limit is None else len(tokens) + limit
-        sequence = Sequence(
-            request.request_id,
-            tokens,
-            n_max,
-            request.params,
-            arrived_s,
-            mask=mask,
-            pictures=pictures,
-        )
-        stream = self._telling.stream(request, arrived_s)  # what may fail comes before it is in
-        self._scheduler.add(sequence)
-        self._telling.open(request.request_id, stream)
-
-    def _cancel(self, request_id: int) -> None:
-        self._preparing.pop(request_id)
-        self._reading.discard(request_id)
-        self._forget(request_id)
-        self._embeddings.cancel(request_id)
-        if sequence := self._scheduler.cancel(request_id):
-            self._telling.cancelled(sequence)
-
-    def _end_overdue(self) -> None:
-        """Those whose client has stopped waiting."""
-        now_s = self._clock()
-        for request_id, arrived_s in self._preparing.pop_overdue(now_s):
-            self._forget(request_id)
-            self._telling.too_late(request_id, "while it was prepared", now_s - arrived_s)
-        for sequence in self._scheduler.waiting.overdue(now_s):
-            self._scheduler.finish(sequence, "deadline")
-            self._telling.overdue(sequence, now_s)
+        return idle_s if scheduler.is_at_rest or may_change else min(idle_s, _PAUSE_S)
 
     # ── steps ────────────────────────────────────────────────────────────────
 
@@ -320,30 +155,16 @@ class Worker:
             if isinstance(op, Start):
                 self._started(op, begun_s)
         if batch.ops or batch.adapters or batch.n_prompt_rows:
-            self._telling.flush()  # before the next token something else is done
+            self._telling.flush()  # this step takes longer than one that only decodes
         step = self._decode(batch)
         ended_s = self._clock()
         if batch.ops:
             self._scheduler.memory.observe(step.times.ops_s - step.times.set_up_s)
         if not batch.rows:
             return
-        n_decode_rows = rows_computed(batch, step) + len(batch.padding) - batch.n_prompt_rows
-        elapsed_s = ended_s - begun_s - step.times.ops_s
-        rows_s = elapsed_s - step.draft_s - step.times.mask_s
-        self._scheduler.pace.observe(
-            batch.n_prompt_rows,
-            n_decode_rows,
-            rows_s,
-            unsure_s=step.times.late_mask_s,
-            whole_s=ended_s - begun_s,
-            before=batch.before,
-        )
-        self._scheduler.speculation.observe(batch, step, elapsed_s)
-        if self._changing:
-            self._changing.observe(batch, self._scheduler.running, rows_s)
+        self._observe(batch, step, ended_s - begun_s)
         self._computed, self._n_running = (batch, step), len(self._scheduler.running)
         self._counts.n_steps += 1
-        share_step(batch, self._scheduler.running, ended_s - begun_s)
         self._counts.n_prefilled += batch.n_prompt_rows
         for output in self._scheduler.commit(batch, step.sampled, step.n_drafted):
             self._counts.n_decoded += 1
@@ -351,6 +172,34 @@ class Worker:
             self._telling.show(output, ended_s, stop)
         if batch.n_prompt_rows:
             self._telling.read_on(self._scheduler.running.values(), ended_s)
+
+    def _observe(self, batch: Batch, step: Step, whole_s: float) -> None:
+        """What it took teaches those who plan the next steps."""
+        scheduler, times = self._scheduler, step.times
+        elapsed_s = whole_s - times.ops_s
+        rows_s = elapsed_s - step.draft_s - times.mask_s
+        scheduler.pace.observe(
+            batch.n_prompt_rows,
+            rows_computed(batch, step) + len(batch.padding) - batch.n_prompt_rows,
+            rows_s,
+            unsure_s=times.late_mask_s,
+            whole_s=whole_s,
+            before=batch.before,
+        )
+        scheduler.speculation.observe(batch, step, elapsed_s)
+        if self._changing:
+            self._changing.observe(batch, scheduler.running, rows_s)
+        share_step(batch, scheduler.running, whole_s)
+
+    def _embed(self) -> None:
+        if not self._requests.embeddings:
+            return
+        computed = self._requests.embeddings.step()
+        self._counts.n_steps += 1
+        self._counts.n_prefilled += computed.n_tokens
+        self._telling.add(computed.answers)
+        for request_id, error in computed.failed:
+            self._telling.reject(request_id, error)
 
     def _record(self, begun_s: float) -> None:
         if self._computed is None:
@@ -391,8 +240,8 @@ class Worker:
             return self._backend.decode(relief)
 
     def _gauge(self) -> None:
-        """The state, ten times a second while it changes, and once more when all is done."""
-        now_s, is_done = self._clock(), self._scheduler.idle and not self._embeddings
+        """Tell the state, ten times a second while it changes and once more when all is done."""
+        now_s, is_done = self._clock(), self._scheduler.idle and not self._requests.embeddings
         if now_s - self._gauged_s < _GAUGE_PERIOD_S and not is_done:
             return
         self._gauged_s = now_s

@@ -93,7 +93,7 @@ def test_whoever_waits_is_told_though_the_workers_end_never_comes(supervise, doe
 def test_who_comes_while_a_worker_ends_is_answered_by_the_next_one(supervise):
     async def scenario(engine):
         lost = asyncio.create_task(ending_of(engine.generate("Once", greedy(5))))
-        while engine._listens:  # noqa: ASYNC110 - until the end of its pipe is seen
+        while engine._outbox.is_open:  # noqa: ASYNC110 - until the end of its pipe is seen
             await asyncio.sleep(0.001)
         assert engine.pid, "it still lives"
         came = engine.generate("Once", greedy(5))
