@@ -1,10 +1,12 @@
 """What breaks, hangs or lies while a machine is read: it costs its own fields."""
 
+import threading
 import time
 
 import pytest
 from probe_fakes import ALL, CAPTURES, FakeSources, captured
 
+from edgellm.probe import detect as detecting
 from edgellm.probe.detect import detect
 from edgellm.probe.sources import Output, Silence, SystemSources, capture_name
 from edgellm.units import MIB
@@ -135,82 +137,89 @@ def test_commands_that_hang_cost_their_fields_and_little_time():
     }
 
 
-class Slow(FakeSources):
-    """Each of these programs takes half a second, and one never answers."""
-
-    def run(self, argv, timeout_s):
-        answer = super().run(argv, timeout_s)
-        if isinstance(answer, Output):
-            time.sleep(0.5)
-        elif capture_name(argv) == "cnmon":
-            time.sleep(1.0)
-            return Silence("timeout", "cnmon gave no answer within 1 s")
-        return answer
+def asked_and_not_answered_before(event):
+    """What is waited for comes at once, unless it would only come afterwards."""
+    assert event.wait(30), "it waits for this answer"
 
 
-def test_readers_wait_side_by_side_and_one_that_hangs_costs_its_own_cards():
+def test_readers_wait_side_by_side_and_one_that_hangs_costs_its_own_cards(monkeypatch):
+    outputs = CAPTURES.parent / "outputs"
     tools = {
-        "mx-smi": (CAPTURES.parent / "outputs" / "mx-smi-2.2.8.txt").read_text(),
-        "ixsmi": (CAPTURES.parent / "outputs" / "ixsmi-4.0.0.txt").read_text(),
-        "mthreads-gmi": (CAPTURES.parent / "outputs" / "mthreads-gmi-1.14.0.txt").read_text(),
-        "npu-smi info": (CAPTURES.parent / "outputs" / "npu-smi-22.0.3.1.txt").read_text(),
+        "mx-smi": (outputs / "mx-smi-2.2.8.txt").read_text(),
+        "ixsmi": (outputs / "ixsmi-4.0.0.txt").read_text(),
+        "mthreads-gmi": (outputs / "mthreads-gmi-1.14.0.txt").read_text(),
+        "npu-smi info": (outputs / "npu-smi-22.0.3.1.txt").read_text(),
     }
-    began_s = time.monotonic()
-    waits = []
-    hardware = detect(Slow(commands=tools), waiting=waits.append)
+    together = threading.Barrier(len(tools) + 1, timeout=30)
+    first = {*tools, "cnmon"}
 
-    assert time.monotonic() - began_s < 2.0, "one after another they would take 3.0 s"
+    class Meeting(FakeSources):
+        """None of these programs answers before all of them were started."""
+
+        def run(self, argv, timeout_s):
+            name = capture_name(argv)
+            if name in first:
+                first.remove(name)
+                together.wait()
+            if name == "cnmon":
+                return Silence("timeout", "cnmon gave no answer within 1 s")
+            return super().run(argv, timeout_s)
+
+    monkeypatch.setattr(detecting, "_BEFORE_GGML_S", 30.0)
+    waits = []
+    hardware = detect(Meeting(commands=tools), waiting=waits.append)
+
+    assert not together.broken, "one was asked after another had answered"
     assert waits == [], "nobody took so long that it had to be said"
     vendors = [device.vendor for device in hardware.devices]
     assert vendors == ["huawei"] * 4 + ["moorethreads", "iluvatar", "metax", "cpu"]
     assert "cnmon" in {said.source for said in hardware.faults}
 
 
-def test_llama_cpp_is_not_kept_waiting_by_a_vendor_who_hangs():
-    """One answers after 2.5 s and the other takes 1 s: one after the other that would be 3.5 s."""
+def test_llama_cpp_is_not_kept_waiting_by_a_vendor_who_hangs(monkeypatch):
+    asked_ggml, told, waits = threading.Event(), threading.Event(), []
 
     class Hanging(FakeSources):
         def run(self, argv, timeout_s):
             if capture_name(argv) == "cnmon":
-                time.sleep(2.5)
+                asked_and_not_answered_before(asked_ggml)
+                asked_and_not_answered_before(told)
                 return Silence("timeout", "cnmon gave no answer within 2.5 s")
             if capture_name(argv) == "registry_child":
-                time.sleep(1.0)
+                asked_ggml.set()
             return super().run(argv, timeout_s)
 
-    began_s, told = time.monotonic(), []
+    def waiting(several):
+        waits.append(dict(several))
+        told.set()
 
-    def waiting(waits):
-        told.append((time.monotonic() - began_s, waits))
-
+    monkeypatch.setattr(detecting, "_BEFORE_GGML_S", 0.2)
     hardware = detect(Hanging(commands={"registry_child": {"devices": []}}), waiting=waiting)
 
-    assert time.monotonic() - began_s < 3.2
-    [(told_s, [(name, left_s)])] = told
-    assert (1.4 < told_s < 2.2, name) == (True, "cambricon"), "whoever waits is told for whom"
-    assert 0 < left_s < 6
+    assert 0 < waits[0]["cambricon"] < 6, "whoever waits is told for whom"
     assert [said.source for said in hardware.faults if "within" in said.message] == ["cnmon"]
 
 
-def test_whoever_waits_for_llama_cpp_is_told_so():
+def test_whoever_waits_for_llama_cpp_is_told_so(monkeypatch):
+    told, waits = threading.Event(), []
+
     class Slow(FakeSources):
         def run(self, argv, timeout_s):
             if capture_name(argv) == "registry_child":
-                time.sleep(2.5)
+                asked_and_not_answered_before(told)
             return super().run(argv, timeout_s)
 
-    began_s, told = time.monotonic(), []
+    def waiting(several):
+        waits.append(dict(several))
+        if "llama.cpp" in waits[-1]:
+            told.set()
 
-    def waiting(waits):
-        told.append((time.monotonic() - began_s, waits))
-
+    monkeypatch.setattr(detecting, "_SOON_S", 0.2)
     hardware = detect(
         Slow(commands={"registry_child": {"devices": [], "registries": ["CPU"]}}), waiting=waiting
     )
 
-    [(told_s, [(name, left_s)])] = told
-    assert (1.4 < told_s < 2.4, name) == (True, "llama.cpp")
-    assert 12 < left_s < 15
+    assert 0 < waits[-1]["llama.cpp"] < 15
     assert hardware.ggml_registries == ("CPU",)
 
 
