@@ -191,6 +191,15 @@ class KeyStatus(msgspec.Struct, frozen=True, kw_only=True):
     used_today: Whole = 0  # tokens, prompts' and answers'
 
 
+class ResponsesStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Those of the Responses API that clients may come back to."""
+
+    n_kept: Whole = 0
+    kept_bytes: Whole = 0
+    most_bytes: Whole = 0  # 0: none is kept
+    n_running: Whole = 0  # in the background
+
+
 class Download(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     done_bytes: Whole
@@ -209,6 +218,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     download: Download | None = None
     held_up: str | None = None  # why new requests wait: a guard rail's words
     energy: EnergyStatus | None = None  # None: no sensor tells of any
+    responses: ResponsesStatus | None = None
     keys: tuple[KeyStatus, ...] = ()  # whose use the asking key may see; none: nobody's, or no keys
     log: tuple[str, ...] = ()  # the last lines
 

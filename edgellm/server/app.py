@@ -57,10 +57,12 @@ _OPENAI = (
     ("/messages/count_tokens", anthropic.count_tokens, "POST"),
     ("/responses", responses.respond, "POST"),
     ("/responses/input_tokens", responses.count_input, "POST"),
+    ("/responses/compact", stored.refuse, "POST"),
     ("/responses/{id}", stored.show, "GET"),
     ("/responses/{id}", stored.delete, "DELETE"),
     ("/responses/{id}/input_items", stored.list_input, "GET"),
     ("/responses/{id}/cancel", stored.cancel, "POST"),
+    ("/conversations", stored.refuse, "POST"),
     ("/embeddings", embeddings.embeddings, "POST"),
     ("/load_lora_adapter", lora.load_adapter, "POST"),
     ("/unload_lora_adapter", lora.unload_adapter, "POST"),
@@ -135,12 +137,14 @@ def create_app(
     """`models` may change while it serves; what is `watched` is asked for each status."""
     access, patience = terms.access, terms.patience
     gate = Gate(terms.ceilings, watched.samples, watched.hardware, tell=terms.on_held)
-    live = Live(models, watched, held_up=lambda: gate.reason)
+    metrics, store = Metrics(), Store(terms.responses_bytes)
+    background = Background(store, metrics.refused)
+    live = Live(models, watched, held_up=lambda: gate.reason, responses=background.status)
     books = Books(
         access.keys, terms.diary, tariff=watched.tariff, machine_j=live.machine_j,
         tell=terms.on_trouble,
     )  # fmt: skip
-    metrics, bodies = Metrics(), Bodies(access.all_bodies_bytes)
+    bodies = Bodies(access.all_bodies_bytes)
     Gauges(live.status, metrics.registry, bodies)
     app = Starlette(
         routes=[
@@ -159,8 +163,7 @@ def create_app(
         lifespan=_keep_ticking,
     )
     app.state.gateway = Gateway(models, metrics, live, gate, books, access, patience)
-    app.state.reach, app.state.store = reach, Store(terms.responses_bytes)
-    app.state.background = Background(app.state.store, metrics.refused)
+    app.state.reach, app.state.store, app.state.background = reach, store, background
     return app
 
 

@@ -18,7 +18,7 @@ from edgellm.errors import BadRequest
 from edgellm.server.door.bodies import Bodies
 from edgellm.server.watch.gauges import Gauges
 from edgellm.server.watch.metrics import Metrics
-from edgellm.status import HealthStatus
+from edgellm.status import HealthStatus, ResponsesStatus
 
 BOARD = json.loads((Path(__file__).parents[2] / "docs" / "grafana.json").read_text("utf-8"))
 PANELS = BOARD["panels"]
@@ -38,7 +38,9 @@ def sampled():
     status = ordinary()
     devices = tuple(structs.replace(device, memory_c=60.0) for device in status.devices)
     models = tuple(structs.replace(model, health=HealthStatus()) for model in status.models)
-    full = structs.replace(status, devices=devices, models=models)
+    full = structs.replace(
+        status, devices=devices, models=models, responses=ResponsesStatus(most_bytes=1)
+    )
     Gauges(lambda: full, gauges, Bodies(1))
     return {
         sample.name: set(sample.labels)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from edgellm.errors import BadRequest
-from edgellm.units import MIB, parse_bytes
+from edgellm.units import MIB, format_bytes, parse_bytes
 
 _OF_MEMORY_RATIO = 1 / 256
 _LEAST_USUAL_BYTES, _MOST_USUAL_BYTES = 8 * MIB, 128 * MIB  # 8 MiB are thousands of turns
@@ -66,23 +66,31 @@ class Kept:
 
 class Store:
     def __init__(self, most_bytes: int = _LEAST_USUAL_BYTES) -> None:
-        self._most_bytes, self.n_bytes = most_bytes, 0
+        self.most_bytes, self.n_bytes = most_bytes, 0
         self._kept: dict[str, Kept] = {}  # by id; the next to go first
         self._texts: dict[bytes, tuple[bytes, int]] = {}  # of `given`, and how many have it
 
     @property
     def is_off(self) -> bool:
-        return not self._most_bytes
+        return not self.most_bytes
+
+    @property
+    def n_kept(self) -> int:
+        return len(self._kept)
 
     def keep(self, id: str, kept: Kept) -> None:
-        if kept.frames_bytes > self._most_bytes * _FRAMES_RATIO:
+        """With all that it follows, or it would be there in vain: where they have no room together
+        it isn't kept, and not before all others have made place for it."""
+        if kept.frames_bytes > self.most_bytes * _FRAMES_RATIO:
             kept = replace(kept, frames=())
-        if kept.own_bytes + sum(map(len, set(kept.given))) > self._most_bytes:
-            return  # and not before all others have made place for it
+        talk = [kept, *(self._kept[one] for one in self._followed(kept.previous_id))]
+        texts = {text for one in talk for text in one.given}
+        if sum(one.own_bytes for one in talk) + sum(map(len, texts)) > self.most_bytes:
+            return
         self._kept[id] = replace(kept, given=tuple(map(self._take, kept.given)))
         self.n_bytes += kept.own_bytes
         self._touch(id)
-        while self.n_bytes > self._most_bytes:
+        while self.n_bytes > self.most_bytes:
             self._drop(next(iter(self._kept)))
 
     def find(self, id: str, owner: str) -> Kept | None:
@@ -102,9 +110,11 @@ class Store:
 
     def conversation(self, id: str, owner: str) -> list[Kept]:
         """Up to this response, the first one first. Raises Lost for one that isn't there."""
-        hint = "send the conversation as input"
+        hint = "send the conversation as input: "
         if self.is_off:
-            hint += ": no response is kept here, as response_memory is 0"
+            hint += "no response is kept here, as response_memory is 0"
+        else:
+            hint += f"the latest are kept, of {format_bytes(self.most_bytes)} (response_memory)"
         if self.find(id, owner) is None:
             raise Lost(id, hint)
         found = [self._kept[one] for one in self._followed(id)]

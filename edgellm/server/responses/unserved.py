@@ -14,7 +14,7 @@ from edgellm.server.openai.unserved import NULL, check_says_nothing
 _HINTS: Mapping[str, str] = {
     "conversation": "name the response that this one follows as previous_response_id",
     "prompt": "send the prompt's text as instructions",
-    "context_management": "shorten the input yourself",
+    "context_management": 'truncation: "auto" leaves out the oldest turns',
 }
 _SAYS_NOTHING: Mapping[str, tuple[Any, ...]] = {
     "context_management": ([],),

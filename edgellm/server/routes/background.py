@@ -17,6 +17,7 @@ from edgellm.server.openai.wire import encode
 from edgellm.server.responses.answers import ResponseFold, ResponseStream, frames_apart
 from edgellm.server.responses.store import Kept, Store
 from edgellm.server.sse import Frames
+from edgellm.status import ResponsesStatus
 
 MOST = 64  # at once; a key may have its share of them
 
@@ -81,6 +82,15 @@ class Background:
         self._store, self._refused, self._most = store, refused, most
         self._running: dict[str, Running] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def status(self) -> ResponsesStatus:
+        store = self._store
+        return ResponsesStatus(
+            n_kept=store.n_kept,
+            kept_bytes=store.n_bytes,
+            most_bytes=store.most_bytes,
+            n_running=len(self._running),
+        )
 
     def check(self, owner: str, its_ratio: float) -> None:
         """Raises Overloaded: it has as many of them already as its part is."""

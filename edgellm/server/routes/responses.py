@@ -1,13 +1,15 @@
 """OpenAI's Responses API: a turn of an agent, and what its conversation takes in tokens."""
 
+from contextlib import aclosing
 from dataclasses import replace
+from itertools import islice
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from edgellm.errors import BadRequest
+from edgellm.errors import BadRequest, EdgellmError
 from edgellm.server.answers import Answers
 from edgellm.server.gateway import gateway_of, hold_of, json_response, key_of, models_of
 from edgellm.server.openai.wire import Head, encode
@@ -65,7 +67,9 @@ async def _answers(request: Request, served: Served, asked: AskedResponse) -> An
     """Raises BadRequest. How long pictures are is not known before they are seen."""
     chat = asked.chat
     if asked.response.truncation == "disabled" or chat.params.pictures:
-        return await chat_answers(request, served, chat, _TEXT)
+        answers = await chat_answers(request, served, chat, _TEXT)
+        may_go = not chat.params.pictures and any(islice(shortened(chat.messages), 1, None))
+        return _advised(answers) if may_go else answers
     room = prompt_room(served.engine.plan.n_ctx_seq, chat.params.max_tokens)
     for messages in shortened(chat.messages):
         ours = await turned(served, replace(chat, messages=messages), _TEXT)
@@ -73,6 +77,18 @@ async def _answers(request: Request, served: Served, asked: AskedResponse) -> An
         if len(tokens) <= room:
             break
     return turn_answers(request, served, chat, ours, tokens, _TEXT)
+
+
+async def _advised(answers: Answers) -> Answers:
+    """Whoever outgrows the context reads that it need not be an error."""
+    try:
+        async with aclosing(answers):
+            async for told in answers:
+                yield told
+    except EdgellmError as error:
+        if is_full(error):
+            error.hint = 'with truncation: "auto" the conversation goes on without its oldest turns'
+        raise
 
 
 def _begun(request: Request, asked: AskedResponse, head: Head, answers: Answers) -> ASGIApp:

@@ -19,6 +19,12 @@ from edgellm.server.routes.background import Background
 from edgellm.server.sse import Frames, StreamedAnswer
 
 _NO = ("", "false", "0")
+_INSTEAD = {  # by the path's last step
+    "compact": 'with truncation: "auto" a response goes on without the oldest turns; or have the '
+    "model sum the conversation up, and begin anew with that as input",
+    "conversations": "here a conversation is its responses: name the one that goes before as "
+    "previous_response_id",
+}
 
 
 class Deleted(msgspec.Struct):
@@ -79,6 +85,14 @@ async def list_input(request: Request) -> Response:
     if order == "desc":
         items.reverse()
     return json_response(page(items, query.get("after"), limit))
+
+
+async def refuse(request: Request) -> Response:
+    """Raises HTTPProblem, always, with what does the same. A 404: OpenAI's clients send again what
+    is answered by 501."""
+    path = request.url.path
+    instead = _INSTEAD[path.rpartition("/")[2]]
+    raise HTTPProblem(404, f"{path} is not served here; {instead}", code="not_served")
 
 
 def store_of(request: Request) -> Store:

@@ -7,7 +7,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from edgellm.server.door.bodies import Bodies
-from edgellm.status import DeviceStatus, EnergyStatus, ModelStatus, Status
+from edgellm.status import DeviceStatus, EnergyStatus, ModelStatus, ResponsesStatus, Status
 
 _MODEL: tuple[tuple[str, str, Callable[[ModelStatus], float | None]], ...] = (
     ("model_ready", "1 when it answers", lambda m: float(m.state == "ready")),
@@ -51,6 +51,12 @@ _ENERGY: tuple[tuple[str, str, Callable[[EnergyStatus], float]], ...] = (
     ("energy_joules", "All that the sensors told of", lambda e: e.total_j),
     ("energy_idle_joules", "Of this, while nothing was computed", lambda e: e.idle_j),
 )
+_RESPONSES: tuple[tuple[str, str, Callable[[ResponsesStatus], float]], ...] = (
+    ("responses_kept", "That clients may come back to", lambda r: r.n_kept),
+    ("responses_kept_bytes", "Memory that these take", lambda r: r.kept_bytes),
+    ("responses_kept_limit_bytes", "That they may have", lambda r: r.most_bytes),
+    ("responses_background", "Written in the background", lambda r: r.n_running),
+)
 _STATES = ("ok", "degraded", "lost")
 
 
@@ -83,6 +89,9 @@ class Gauges(Collector):
         yield _one("admission_held", "1 while a guard rail slows requests", held_up)
         yield _one("request_bodies_bytes", "Of all requests together", self._bodies.held_bytes)
         yield _one("request_bodies_limit_bytes", "That they may have", self._bodies.most_bytes)
+        if status.responses:
+            for name, help, read_responses in _RESPONSES:
+                yield _one(name, help, read_responses(status.responses))
         yield from _energy(status.energy)
         yield _health(status.models)
 

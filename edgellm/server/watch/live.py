@@ -36,6 +36,7 @@ from edgellm.status import (
     MemoryParts,
     ModelStatus,
     PlanStatus,
+    ResponsesStatus,
     SequenceStatus,
     ShareStatus,
     Status,
@@ -53,6 +54,10 @@ def nobody_hears(served: Served, health: Health) -> None:
 
 
 def nobody_waits() -> str | None:
+    return None
+
+
+def no_responses() -> ResponsesStatus | None:
     return None
 
 
@@ -83,6 +88,7 @@ class Live:
         watched: Watched = _NOTHING,
         *,
         held_up: Callable[[], str | None] = nobody_waits,
+        responses: Callable[[], ResponsesStatus | None] = no_responses,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.url = ""  # known once the server listens
@@ -94,6 +100,7 @@ class Live:
         self._joules = Joules(hardware, samples, watched.tariff) if hardware else None
         self._checkup = Checkup(hardware, samples, self._noted) if hardware else None
         self._on_health, self._held_up = watched.on_health, held_up
+        self._responses = responses
 
     def tick(self) -> None:
         now_s = self._clock()
@@ -136,6 +143,7 @@ class Live:
             devices=self._devices(),
             download=self._download() if shown is self._models else None,
             held_up=self._held_up(),
+            responses=self._responses(),
             energy=self._joules.status() if self._joules else None,
             keys=tuple(
                 KeyStatus(name=one.key, n_running=one.n_running, used_today=one.used_today)

@@ -103,6 +103,21 @@ def test_one_that_is_larger_than_all_the_room_takes_nobodys_place(large):
     assert store.find("resp_2", "") is None
 
 
+def test_a_conversation_larger_than_all_the_room_takes_nobodys_place_and_stays_as_it_is():
+    """Without its beginning none of it could be followed, so that never makes place for its end."""
+    size = kept(told=b"a" * 1000).own_bytes
+    store = Store(4 * size)
+    store.keep("resp_x", kept(told=b"a" * 1000))
+    for n in range(3):
+        store.keep(f"resp_{n}", kept(told=b"a" * 1000, previous_id=f"resp_{n - 1}" if n else None))
+    store.keep("resp_large", kept(told=b"a" * 2000, previous_id="resp_2"))
+    assert is_there(store, "resp_x")
+    assert len(store.conversation("resp_2", "")) == 3
+    with pytest.raises(Lost, match="'resp_large' not found") as raised:
+        store.conversation("resp_large", "")
+    assert "(response_memory)" in raised.value.hint
+
+
 @pytest.mark.parametrize(("n_frames", "are_kept"), [(10, True), (11, False)])
 def test_what_was_streamed_takes_no_more_than_its_part_of_the_room(n_frames, are_kept):
     """A token's event is a hundred times as long as its text."""

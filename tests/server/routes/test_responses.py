@@ -203,6 +203,27 @@ def test_a_conversation_that_is_too_long_fails_in_the_stream_where_agents_look_f
     assert raised.value.code == "context_length_exceeded"
 
 
+@pytest.mark.parametrize(
+    ("talk", "more", "is_told"),
+    [
+        ("user assistant user", {}, True),
+        ("user assistant", {}, False),
+        ("user assistant user", {"truncation": "auto"}, False),
+    ],
+)
+def test_who_has_outgrown_the_context_is_told_what_leaves_turns_out(
+    lenient, engine, talk, more, is_told
+):
+    engine.scripts = [[Failed("prompt is too long", 400, "messages", "ContextTooLong")]]
+    talk = [{"role": role, "content": "Hi"} for role in talk.split()]
+    with pytest.raises(openai.BadRequestError) as raised:
+        ask(lenient, input=talk, **more)
+    assert ('truncation: "auto"' in raised.value.message) is is_told
+    with ask(lenient, input=talk, **more, stream=True) as stream:
+        *_, last = stream
+    assert ('truncation: "auto"' in last.response.error.message) is is_told
+
+
 @pytest.mark.slow
 def test_a_client_that_counts_events_hears_of_a_long_prompt_before_its_first_token(client, engine):
     engine.scripts = [[HANG]]

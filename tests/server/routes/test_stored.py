@@ -74,6 +74,35 @@ def test_it_is_shown_as_it_was_told(client):
     assert client.responses.retrieve(told.id) == told
 
 
+def test_what_is_kept_is_told_in_the_status_and_in_metrics(live, client):
+    def status():
+        return httpx2.get(f"{live.url}/edgellm/status").json()["responses"]
+
+    n_before, told = status()["n_kept"], ask(client)
+    now = status()
+    assert (now["n_kept"], now["n_running"]) == (n_before + 1, 0)
+    assert 0 < now["kept_bytes"] < now["most_bytes"]
+    scraped = httpx2.get(f"{live.url}/metrics").text
+    assert f"edgellm_responses_kept {float(n_before + 1)}" in scraped
+    assert f"edgellm_responses_kept_bytes {float(now['kept_bytes'])}" in scraped
+    client.responses.delete(told.id)
+    assert status()["n_kept"] == n_before
+
+
+@pytest.mark.parametrize(
+    ("path", "instead"),
+    [
+        ("/v1/responses/compact", 'truncation: "auto"'),
+        ("/v1/conversations", "previous_response_id"),
+    ],
+)
+def test_what_openai_does_beside_is_refused_with_what_does_the_same(live, path, instead):
+    answer = httpx2.post(f"{live.url}{path}", json={"model": "tiny", "input": "Hi"})
+    assert answer.status_code == 404
+    assert answer.json()["error"]["message"].startswith(f"{path} is not served here; ")
+    assert instead in answer.json()["error"]["message"]
+
+
 def test_a_deleted_one_is_gone(client):
     first = ask(client)
     second = ask(client, previous_response_id=first.id)
