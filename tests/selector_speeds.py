@@ -7,6 +7,7 @@ from selector_machines import GB_S, machine
 from edgellm.profiles import load_profiles
 from edgellm.selector.memory.shape import ContextShape
 from edgellm.selector.plan import Placement, Range, Share
+from edgellm.selector.speed.setup import Setup
 from edgellm.selector.speed.speed import decode_tok_s, prefill_tok_s
 
 SPEED = load_profiles().speed
@@ -35,12 +36,12 @@ def half(spec, n_host: int, *, experts: int = 0, **changes) -> Placement:
 
 def decode(spec, hardware, placement=None, profile=SPEED, shape=SHAPE, **changes) -> Range:
     placement = placement or whole(spec, hardware)
-    return decode_tok_s(spec, shape, placement, hardware, profile, **changes)
+    return decode_tok_s(Setup(spec, shape, placement, hardware, profile), **changes)
 
 
 def prefill(spec, hardware, placement=None, profile=SPEED, shape=SHAPE, **changes) -> Range:
     placement = placement or whole(spec, hardware)
-    return prefill_tok_s(spec, shape, placement, hardware, profile, **changes)
+    return prefill_tok_s(Setup(spec, shape, placement, hardware, profile), **changes)
 
 
 def with_bandwidths(hardware, host_gb_s: float):

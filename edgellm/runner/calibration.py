@@ -23,6 +23,7 @@ from edgellm.probe.hardware import Backend, Device, Hardware
 from edgellm.runner.build import llama_build
 from edgellm.selector.memory.shape import context_shape
 from edgellm.selector.plan import Placement, Plan
+from edgellm.selector.speed.setup import Setup
 from edgellm.selector.speed.speed import decode_step, prompt_step
 from edgellm.selector.speed.speed_profile import Calibration, SpeedProfile
 from edgellm.selector.speed.stages import Stage, stages_of
@@ -113,9 +114,9 @@ class Calibrations:
         known, shape = corrected.calibrations, context_shape(plan)
 
         def stages(step: Step) -> tuple[Sequence[Stage], Sequence[Stage]]:
-            facts = spec, shape, plan.placement, hardware
+            setup = Setup(spec, shape, plan.placement, hardware, corrected)
             bare = replace(corrected, calibrations=tuple(map(_without_ratios, known)))
-            return stages_of(*facts, bare, step), stages_of(*facts, corrected, step)
+            return stages_of(replace(setup, profile=bare), step), stages_of(setup, step)
 
         file = self._read()
         if measured.decode_tok_s:

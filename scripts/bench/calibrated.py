@@ -31,6 +31,7 @@ from edgellm.selector.choose import choose
 from edgellm.selector.memory.shape import context_shape
 from edgellm.selector.plan import Candidate, Goal, Plan
 from edgellm.selector.profiles import Profiles
+from edgellm.selector.speed.setup import Setup
 from edgellm.selector.speed.speed import decode_tok_s, ttft_s
 
 _N_PROMPT, _N_TOKENS = 256, 12
@@ -101,13 +102,14 @@ def _print(
     before: Profiles,
     after: Profiles,
 ) -> None:
+    def setup(plan: Plan, profiles: Profiles) -> Setup:
+        return Setup(spec, context_shape(plan), plan.placement, hardware, profiles.speed)
+
     def decode(plan: Plan, profiles: Profiles) -> float:
-        facts = spec, context_shape(plan), plan.placement, hardware, profiles.speed
-        return decode_tok_s(*facts, timed.depth).p50
+        return decode_tok_s(setup(plan, profiles), timed.depth).p50
 
     def prefill(plan: Plan, profiles: Profiles) -> float:
-        facts = spec, context_shape(plan), plan.placement, hardware, profiles.speed
-        return _N_PROMPT / ttft_s(*facts, _N_PROMPT).p50
+        return _N_PROMPT / ttft_s(setup(plan, profiles), _N_PROMPT).p50
 
     for what, ask, measured in (
         ("decode", decode, timed.decode_tok_s),

@@ -32,6 +32,7 @@ from edgellm.models.spec import ModelSpec, model_spec
 from edgellm.probe.hardware import Hardware
 from edgellm.selector.memory.shape import ContextShape
 from edgellm.selector.plan import Placement, Range, Share
+from edgellm.selector.speed.setup import Setup
 from edgellm.selector.speed.speed import decode_tok_s, ttft_s
 from edgellm.selector.speed.speed_profile import SpeedProfile
 
@@ -76,10 +77,10 @@ class Case:
 
     def predict(self, profile: SpeedProfile) -> Range:
         """Tokens a second, by a profile that is already of the row's build."""
-        facts = self.spec, self.shape, self.placement, self.hardware, profile
+        setup = Setup(self.spec, self.shape, self.placement, self.hardware, profile)
         if not self.test.is_prompt:
-            return decode_tok_s(*facts, self.test.mean_depth, self.test.n_streams)
-        time = ttft_s(*facts, self.test.n_tokens, self.test.depth)
+            return decode_tok_s(setup, self.test.mean_depth, self.test.n_streams)
+        time = ttft_s(setup, self.test.n_tokens, self.test.depth)
         n = self.test.n_tokens
         return Range(n / time.p90, n / time.p50, n / time.p10)
 

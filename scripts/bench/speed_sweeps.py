@@ -29,6 +29,7 @@ from edgellm.selector.memory.memory import needs
 from edgellm.selector.memory.shape import ContextShape
 from edgellm.selector.placing.machine import Machine
 from edgellm.selector.plan import Placement, Share
+from edgellm.selector.speed.setup import Setup
 from edgellm.selector.speed.speed import decode_tok_s, ttft_s
 from edgellm.selector.speed.speed_profile import SpeedProfile
 
@@ -149,11 +150,11 @@ def _partial_choice(row: Row, profile: SpeedProfile) -> Choice | None:
     n_ctx = int(context[1]) if context else test.n_tokens + test.depth + 512
     shape = ContextShape(n_ctx, 1, 512, 1, kv, kv)
     placement, fits = _placed(spec, shape, machine[1], n_gpu, n_experts, profile)
-    facts = spec, shape, placement, machine[1], profile.of_build(build_of(row))
+    setup = Setup(spec, shape, placement, machine[1], profile.of_build(build_of(row)))
     if test.is_prompt:
-        predicted = test.n_tokens / ttft_s(*facts, test.n_tokens).p50
+        predicted = test.n_tokens / ttft_s(setup, test.n_tokens).p50
     else:
-        predicted = decode_tok_s(*facts, test.mean_depth).p50
+        predicted = decode_tok_s(setup, test.mean_depth).p50
     return Choice(
         f"-ngl {n_gpu} -ncmoe {n_experts}", row.tok_s, predicted, fits, _overflowed(row, placement)
     )

@@ -42,6 +42,7 @@ from edgellm.selector.choose import choose
 from edgellm.selector.memory.shape import ContextShape
 from edgellm.selector.placing.proportions import layer_counts
 from edgellm.selector.plan import Candidate, ExpertPart, Goal, Placement, Plan, Share
+from edgellm.selector.speed.setup import Setup
 from edgellm.selector.speed.speed import decode_tok_s, prefill_tok_s
 from edgellm.units import GIB, format_bytes
 
@@ -139,7 +140,7 @@ def _fit(candidate: Candidate, hardware: Hardware) -> tuple[Choice, float]:
     spec = candidate.spec
     placement = _placement(answer, spec, hardware)
     shape = _shape(answer.n_ctx)
-    speed = load_profiles().speed
+    setup = Setup(spec, shape, placement, hardware, load_profiles().speed)
     host_bytes = sum(part or 0 for part in msgspec.structs.astuple(answer.rows[-1]))
     free = hardware.host.free_bytes or hardware.host.total_bytes
     note = "" if answer.status == 0 else "fit reports a failure"
@@ -151,8 +152,8 @@ def _fit(candidate: Candidate, hardware: Hardware) -> tuple[Choice, float]:
         "f16",
         answer.n_ctx,
         _told(placement, spec),
-        decode_tok_s(spec, shape, placement, hardware, speed).p50,
-        prefill_tok_s(spec, shape, placement, hardware, speed).p50,
+        decode_tok_s(setup).p50,
+        prefill_tok_s(setup).p50,
         note,
     ), answer.seconds
 

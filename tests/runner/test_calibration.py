@@ -10,6 +10,7 @@ from edgellm.runner.calibration import Calibrations, Measured
 from edgellm.selector.choose import choose
 from edgellm.selector.memory.shape import context_shape
 from edgellm.selector.plan import Goal
+from edgellm.selector.speed.setup import Setup
 from edgellm.selector.speed.speed import decode_tok_s, prefill_tok_s
 
 SPEED = load_profiles().speed
@@ -28,8 +29,8 @@ def store(tmp_path):
 
 
 def predicted(plan, spec=SPEC, hardware=CARD, profile=SPEED):
-    facts = spec, context_shape(plan), plan.placement, hardware, profile
-    return decode_tok_s(*facts), prefill_tok_s(*facts)
+    setup = Setup(spec, context_shape(plan), plan.placement, hardware, profile)
+    return decode_tok_s(setup), prefill_tok_s(setup)
 
 
 def measured(plan, ratio: float, **changes) -> Measured:
@@ -65,8 +66,8 @@ def test_the_median_of_several_measurements_counts(plan, store):
 
 
 def test_a_measurement_with_several_streams_is_judged_as_such(plan, store):
-    facts = SPEC, context_shape(plan), plan.placement, CARD, SPEED
-    four = decode_tok_s(*facts, depth=100, n_streams=4).p50
+    setup = Setup(SPEC, context_shape(plan), plan.placement, CARD, SPEED)
+    four = decode_tok_s(setup, depth=100, n_streams=4).p50
     store.observe(plan, SPEC, CARD, SPEED, Measured(four / 2, n_streams=4, depth=100))
     (row,) = store.load()
     assert row.decode_ratio == pytest.approx(0.5, rel=0.03)
@@ -165,7 +166,8 @@ def on_cpu(ram_bandwidth):
 
 
 def seconds(plan, hardware, profile, depth):
-    return 1 / decode_tok_s(SPEC, context_shape(plan), plan.placement, hardware, profile, depth).p50
+    setup = Setup(SPEC, context_shape(plan), plan.placement, hardware, profile)
+    return 1 / decode_tok_s(setup, depth).p50
 
 
 def test_on_the_cpu_weights_are_corrected_and_the_look_at_the_cache_is_not(store):

@@ -15,6 +15,7 @@ from edgellm.probe.hardware import Hardware
 from edgellm.profiles import load_profiles
 from edgellm.selector.choose import choose
 from edgellm.selector.plan import Candidate, Goal, Placement, Plan, Share
+from edgellm.selector.speed.setup import Setup
 from edgellm.selector.speed.speed import decode_tok_s
 from edgellm.units import GIB
 
@@ -122,5 +123,6 @@ def test_nothing_reads_140_gb_faster_than_its_memory_can(gb_s: float, roofline_t
     spec = spec_of("llama3.3:70b", "F16")
     share = Share("gpu0", "gpu0", tuple(range(spec.n_layers + 1)), 0, 0, 0)
     placement = Placement((share, Share("cpu", "host", (), 0, 0, 0)), spec.n_layers + 1)
-    rate = decode_tok_s(spec, shape(4096), placement, machine((192, gb_s)), PROFILES.speed, depth=0)
+    setup = Setup(spec, shape(4096), placement, machine((192, gb_s)), PROFILES.speed)
+    rate = decode_tok_s(setup, depth=0)
     assert 0.5 * roofline_tok_s < rate.p50 <= roofline_tok_s

@@ -3,9 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 
+from edgellm.models.spec import ModelSpec
 from edgellm.probe.hardware import Device, Hardware
 from edgellm.selector.memory.budget import Budgets, device_limit_bytes
-from edgellm.selector.plan import Share
+from edgellm.selector.memory.shape import ContextShape
+from edgellm.selector.plan import Placement, Share
+from edgellm.selector.speed.setup import Setup
 from edgellm.selector.speed.speed_profile import SpeedProfile
 from edgellm.values import frozen
 
@@ -36,6 +39,10 @@ class Machine:
 
     def bandwidth_bytes_s(self, device: Device) -> float:
         return self._facts[device.id].bandwidth_bytes_s
+
+    def setup(self, spec: ModelSpec, shape: ContextShape, placement: Placement) -> Setup:
+        """What the speed of a model that is placed here depends on."""
+        return Setup(spec, shape, placement, self.hardware, self.speed)
 
     def with_margins(self, more: Mapping[str, int]) -> "Machine":
         """`more` on top of the margins that are there."""

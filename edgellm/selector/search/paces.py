@@ -28,10 +28,9 @@ def together_tok_s(
     question: Question, spec: ModelSpec, setting: Setting, placed: Placement
 ) -> Range:
     """Of all streams. Batch-invariant ones take turns, each in a call of its own."""
-    machine = question.machine
     n_at_once = 1 if question.goal.batch_invariant else setting.n_parallel
-    facts = spec, setting.shape, placed, machine.hardware, machine.speed
-    return decode_tok_s(*facts, n_streams=n_at_once)
+    setup = question.machine.setup(spec, setting.shape, placed)
+    return decode_tok_s(setup, n_streams=n_at_once)
 
 
 def reading(first: Range, n_prompt: int) -> Range:
@@ -41,10 +40,9 @@ def reading(first: Range, n_prompt: int) -> Range:
 
 
 def _known_pace(question: Question, spec: ModelSpec, setting: Setting, placed: Placement) -> Pace:
-    shape, machine, n_prompt = setting.shape, question.machine, question.workload.n_prompt
-    facts = spec, shape, placed, machine.hardware, machine.speed
-    decode, batch = decode_tok_s(*facts), None
-    first = ttft_s(*facts, n_prompt)
+    n_prompt = question.workload.n_prompt
+    setup = question.machine.setup(spec, setting.shape, placed)
+    decode, first, batch = decode_tok_s(setup), ttft_s(setup, n_prompt), None
     if setting.embedding:
         batch = reading(first, n_prompt)
     elif wants_throughput(question.goal, question.workload) and setting.n_parallel > 1:
@@ -55,7 +53,7 @@ def _known_pace(question: Question, spec: ModelSpec, setting: Setting, placed: P
 def prompt_tok_s(question: Question, spec: ModelSpec, setting: Setting, placed: Placement) -> Range:
     """No part of a pace, which goes by the first token."""
     machine = question.machine
-    rate = prefill_tok_s(spec, setting.shape, placed, machine.hardware, machine.speed)
+    rate = prefill_tok_s(machine.setup(spec, setting.shape, placed))
     return rate if spec.architecture in LOADABLE else _widened(rate, machine.speed)
 
 

@@ -22,6 +22,7 @@ from edgellm.selector.placing.machine import Machine
 from edgellm.selector.plan import Placement, Share
 from edgellm.selector.power import power_w
 from edgellm.selector.search.settings import Setting
+from edgellm.selector.speed.setup import Setup
 from edgellm.selector.speed.speed import decode_tok_s, ttft_s
 from edgellm.selector.speed.work import active_bytes
 
@@ -115,10 +116,8 @@ class Bounds:
         n_cpu_moe = 0 if device.id == "cpu" else n_cpu_moe
         key = (*kind, *_cache_of(setting), n_streams, n_cpu_moe, self._window(setting))
         if key not in self._alone:
-            facts = self.machine.hardware, self.machine.speed
-            placement = self._whole_on(device, n_cpu_moe)
-            rate = decode_tok_s(self.spec, setting.shape, placement, *facts, n_streams=n_streams)
-            self._alone[key] = rate.p50
+            alone = self._alone_on(device, setting, n_cpu_moe)
+            self._alone[key] = decode_tok_s(alone, n_streams=n_streams).p50
         return self._alone[key]
 
     def alone_first_s(
@@ -136,9 +135,8 @@ class Bounds:
         more = setting.n_ubatch, n_cpu_moe, op_offload, self._window(setting)
         key = (*kind, *_cache_of(setting), *more)
         if key not in self._first:
-            facts = self.machine.hardware, self.machine.speed
-            placement = self._whole_on(device, n_cpu_moe, op_offload=op_offload)
-            self._first[key] = ttft_s(self.spec, setting.shape, placement, *facts, n_prompt).p50
+            alone = self._alone_on(device, setting, n_cpu_moe, op_offload=op_offload)
+            self._first[key] = ttft_s(alone, n_prompt).p50
         return self._first[key]
 
     def _window(self, setting: Setting) -> float:
@@ -148,14 +146,19 @@ class Bounds:
         shape = setting.shape
         return sliding_cells(self.spec.n_swa, shape) * shape.n_streams / shape.n_seq_max
 
-    def _whole_on(self, device: Device, n_cpu_moe: int, *, op_offload: bool = True) -> Placement:
+    def _alone_on(
+        self, device: Device, setting: Setting, n_cpu_moe: int, *, op_offload: bool = True
+    ) -> Setup:
         layers = tuple(range(self.spec.n_layers + 1))
         share = Share(device.id, device.pool_id, layers, 0, 0, 0)
-        if device.id == "cpu":
-            return Placement((share,), 0)
-        aside = tuple(range(n_cpu_moe))
-        host = Share("cpu", self.machine.host_id, (), 0, 0, 0, expert_layers=aside)
-        return Placement((share, host), len(layers), (1.0,), n_cpu_moe, op_offload=op_offload)
+        placement = Placement((share,), 0)
+        if device.id != "cpu":
+            aside = tuple(range(n_cpu_moe))
+            host = Share("cpu", self.machine.host_id, (), 0, 0, 0, expert_layers=aside)
+            placement = Placement(
+                (share, host), len(layers), (1.0,), n_cpu_moe, op_offload=op_offload
+            )
+        return self.machine.setup(self.spec, setting.shape, placement)
 
 
 def _cache_of(setting: Setting) -> tuple[object, ...]:

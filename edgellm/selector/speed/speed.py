@@ -13,10 +13,9 @@ machine has measured itself, its own (profiles/speed.toml, Calibration).
 from collections.abc import Callable, Sequence
 from math import ceil
 
-from edgellm.models.spec import ModelSpec
-from edgellm.probe.hardware import Hardware
 from edgellm.selector.memory.shape import ContextShape
-from edgellm.selector.plan import Placement, Range
+from edgellm.selector.plan import Range
+from edgellm.selector.speed.setup import Setup
 from edgellm.selector.speed.speed_profile import SpeedProfile
 from edgellm.selector.speed.stages import Stage, stages_of
 from edgellm.selector.speed.work import Step
@@ -26,46 +25,22 @@ _DEPTH = 512  # tokens already in the cache when we say how fast one decodes
 _PROMPT = 2048  # tokens of the prompt that we mean by "prefill", n_batch of llama.cpp
 
 
-def decode_tok_s(
-    spec: ModelSpec,
-    shape: ContextShape,
-    placement: Placement,
-    hardware: Hardware,
-    profile: SpeedProfile,
-    depth: int = _DEPTH,
-    n_streams: int = 1,
-) -> Range:
+def decode_tok_s(setup: Setup, depth: int = _DEPTH, n_streams: int = 1) -> Range:
     """Tokens of all streams together, with `depth` tokens in each one's cache."""
-    step = decode_step(depth, n_streams)
-    stages = stages_of(spec, shape, placement, hardware, profile, step)
-    return _range(lambda pace: n_streams / (profile.step_s + sum(map(pace, stages))))
+    stages = stages_of(setup, decode_step(depth, n_streams))
+    return _range(lambda pace: n_streams / (setup.profile.step_s + sum(map(pace, stages))))
 
 
-def prefill_tok_s(
-    spec: ModelSpec,
-    shape: ContextShape,
-    placement: Placement,
-    hardware: Hardware,
-    profile: SpeedProfile,
-    depth: int = 0,
-) -> Range:
+def prefill_tok_s(setup: Setup, depth: int = 0) -> Range:
     """One long prompt, after `depth` tokens that are in the cache."""
-    n_prompt = max(_PROMPT, shape.n_ubatch)
-    time = _Prompt.of(spec, shape, placement, hardware, profile, n_prompt, depth)
+    n_prompt = max(_PROMPT, setup.shape.n_ubatch)
+    time = _Prompt.of(setup, n_prompt, depth)
     return _range(lambda pace: n_prompt / time.seconds(pace))
 
 
-def ttft_s(
-    spec: ModelSpec,
-    shape: ContextShape,
-    placement: Placement,
-    hardware: Hardware,
-    profile: SpeedProfile,
-    n_prompt: int,
-    depth: int = 0,
-) -> Range:
+def ttft_s(setup: Setup, n_prompt: int, depth: int = 0) -> Range:
     """Seconds until the first token of an answer, for a prompt that has the machine to itself."""
-    time = _Prompt.of(spec, shape, placement, hardware, profile, n_prompt, depth)
+    time = _Prompt.of(setup, n_prompt, depth)
     slow_first = _range(time.seconds)
     return Range(slow_first.p90, slow_first.p50, slow_first.p10)
 
@@ -97,20 +72,10 @@ class _Prompt:
     profile: SpeedProfile
 
     @classmethod
-    def of(
-        cls,
-        spec: ModelSpec,
-        shape: ContextShape,
-        placement: Placement,
-        hardware: Hardware,
-        profile: SpeedProfile,
-        n_prompt: int,
-        depth: int,
-    ) -> "_Prompt":
-        step = prompt_step(shape, n_prompt, depth)
-        stages = stages_of(spec, shape, placement, hardware, profile, step)
-        overlaps = _is_pipeline(spec, placement) and len(stages) > 1
-        return cls(stages, _n_chunks(shape, n_prompt), overlaps, profile)
+    def of(cls, setup: Setup, n_prompt: int, depth: int) -> "_Prompt":
+        stages = stages_of(setup, prompt_step(setup.shape, n_prompt, depth))
+        overlaps = _is_pipeline(setup) and len(stages) > 1
+        return cls(stages, _n_chunks(setup.shape, n_prompt), overlaps, setup.profile)
 
     def seconds(self, pace: Pace) -> float:
         times = [pace(stage) for stage in self.stages]
@@ -120,9 +85,10 @@ class _Prompt:
         return self.profile.step_s + sum(times) + (self.n_chunks - 1) * min(beat_s, sum(times))
 
 
-def _is_pipeline(spec: ModelSpec, placement: Placement) -> bool:
+def _is_pipeline(setup: Setup) -> bool:
     """Source: llama.cpp src/llama-context.cpp, the constructor's pipeline_parallel."""
-    is_whole = placement.n_gpu_layers > spec.n_layers and not placement.has_experts_aside
+    placement = setup.placement
+    is_whole = placement.n_gpu_layers > setup.spec.n_layers and not placement.has_experts_aside
     return is_whole and placement.split_mode == "layer" and len(placement.device_ids) > 1
 
 

@@ -3,17 +3,15 @@
 from collections.abc import Iterator
 from functools import reduce
 
-from edgellm.models.spec import ModelSpec
-from edgellm.probe.hardware import Device, Hardware
+from edgellm.probe.hardware import Device
 from edgellm.probe.links import link_bytes_s
-from edgellm.selector.memory.shape import ContextShape
-from edgellm.selector.plan import Placement, Share
+from edgellm.selector.plan import Share
 from edgellm.selector.speed.rates import Rates, rates_of
+from edgellm.selector.speed.setup import Setup
 from edgellm.selector.speed.speed_profile import (
     LEAST_MEASURED_BYTES,
     BackendFamily,
     Calibration,
-    SpeedProfile,
     Spread,
 )
 from edgellm.selector.speed.work import Step, Work, host_experts, main_type, share_work
@@ -57,39 +55,38 @@ class Stage:
         return max(self.time_s / self.spread.high, min(self.least_s, self.time_s))
 
 
-def stages_of(
-    spec: ModelSpec,
-    shape: ContextShape,
-    placement: Placement,
-    hardware: Hardware,
-    profile: SpeedProfile,
-    step: Step,
-) -> list[Stage]:
-    return list(_Route(spec, shape, placement, hardware, profile, step).stages())
+def stages_of(setup: Setup, step: Step) -> list[Stage]:
+    return list(_Route(setup, step).stages())
 
 
-@frozen
 class _Route:
-    spec: ModelSpec
-    shape: ContextShape
-    placement: Placement
-    hardware: Hardware
-    profile: SpeedProfile
-    step: Step
+    """One step's way through the devices of a setup."""
+
+    def __init__(self, setup: Setup, step: Step) -> None:
+        self.spec, self.shape, self.placement = setup.spec, setup.shape, setup.placement
+        self.hardware, self.profile, self.step = setup.hardware, setup.profile, step
+        *others, self.host = self.placement.shares
+        self.accelerators = [share for share in others if share.layers]
+        self.in_a_row = self.placement.split_mode == "layer"
+        self.is_prompt = step.n_tokens > step.n_seqs
+        # What was measured of others says little of its fixed costs, and those are its time.
+        self.is_tiny = self.spec.weight_bytes < LEAST_MEASURED_BYTES
+        self.host_work = self._work(self.host)
+        self.expert_work, self.n_expert_blocks = host_experts(
+            self.spec, self.shape, self.host, step
+        )
 
     def stages(self) -> Iterator[Stage]:
-        accelerators = [s for s in self.placement.shares if s.device_id != "cpu" and s.layers]
-        host = next((s for s in self.placement.shares if s.device_id == "cpu"), None)
-        if self.placement.split_mode == "layer":
-            for share in accelerators:
+        if not self.in_a_row and self.accelerators:
+            yield self._side_by_side()
+        else:
+            for share in self.accelerators:
                 yield self._stage(share.device_id, self._work(share))
-        elif accelerators:
-            yield self._side_by_side(accelerators)
-        if host is not None:
-            yield from self._host(host, accelerators)
-        yield from self._hops(accelerators, host)
-        if self.placement.disk_bytes and host is not None:
-            yield self._disk(host)
+        if self.host.computes:
+            yield from self._host()
+        yield from self._hops()
+        if self.placement.disk_bytes:
+            yield self._disk()
 
     # ---- devices
 
@@ -99,12 +96,12 @@ class _Route:
         time_s = rates.time_s(self.spec, work, self.step, self.shape)
         spread = self._spread(device, rates.family)
         model = self.spec.architecture, main_type(self.spec)
-        known = self.profile.calibration(device, *model, prompt=self._is_prompt)
+        known = self.profile.calibration(device, *model, prompt=self.is_prompt)
         apart_s = self._apart_s(rates, work)
         if known is not None:
-            ratio = known.prefill_ratio if self._is_prompt else known.decode_ratio
+            ratio = known.prefill_ratio if self.is_prompt else known.decode_ratio
             time_s = apart_s + (time_s - apart_s) / (ratio or 1.0)
-            spread = spread if self._is_tiny else self._calibrated(known)
+            spread = spread if self.is_tiny else self._calibrated(known)
         least_s = self._least_s(device, work) if known is None else 0.0
         return Stage(time_s, spread.wider(wider), device_id, apart_s, least_s)
 
@@ -112,7 +109,7 @@ class _Route:
         """Of a card's memory the peak is known; what host memory was measured at it may exceed. A
         tiny model may lie in the chip's cache."""
         pool = self.hardware.pool(device.pool_id)
-        if self._is_prompt or self._is_tiny or pool.kind != "dedicated":
+        if self.is_prompt or self.is_tiny or pool.kind != "dedicated":
             return 0.0
         known = pool.bandwidth_bytes_s
         return (work.dense_bytes + work.expert_bytes) / known if known else 0.0
@@ -120,12 +117,13 @@ class _Route:
     def _apart_s(self, rates: Rates, work: Work) -> float:
         """A core's dot products with the cache: how fast they are says nothing about the weights,
         whose bytes memory holds up, nor the other way round. On accelerators both are bytes."""
-        if self._is_prompt or rates.family.backend != "cpu":
+        if self.is_prompt or rates.family.backend != "cpu":
             return 0.0
         return rates.cache_s(work, self.step, self.shape)
 
-    def _side_by_side(self, shares: list[Share]) -> Stage:
+    def _side_by_side(self) -> Stage:
         """Row and tensor split: each device has its part of every matrix, by its layers' number."""
+        shares = self.accelerators
         total = reduce(Work.plus, map(self._work, shares))
         n_all = sum(len(share.layers) for share in shares)
         slowest = max(
@@ -136,7 +134,7 @@ class _Route:
             key=lambda stage: stage.time_s,
         )
         n_rounds = 2 * (total.blocks + total.moe_blocks) * _sum_rounds(len(shares))
-        way_s = self._activation_bytes() / self._peer_bytes_s(shares)
+        way_s = self._activation_bytes() / self._peer_bytes_s()
         sync_s = n_rounds * (self.profile.sync_s + way_s)
         spread = slowest.spread.wider(self.profile.split_spread)
         return Stage(slowest.time_s + sync_s, spread, slowest.device_id)
@@ -149,17 +147,14 @@ class _Route:
             recurrent_blocks=total.recurrent_blocks,
         )
 
-    def _host(self, host: Share, accelerators: list[Share]) -> Iterator[Stage]:
+    def _host(self) -> Iterator[Stage]:
         """The CPU's own layers, and the experts that it keeps for others."""
-        work = self._work(host)
-        experts, _ = host_experts(self.spec, self.shape, host, self.step)
-        if not host.computes:
-            return
-        wider = self.profile.hybrid_spread if accelerators else _EXACT
-        lends = accelerators and self.placement.op_offload
+        work, experts = self.host_work, self.expert_work
+        wider = self.profile.hybrid_spread if self.accelerators else _EXACT
+        lends = self.accelerators and self.placement.op_offload
         if lends and self.step.n_tokens >= _OFFLOAD_TOKENS:
             lent = work.only_weights().plus(experts)
-            device_id = accelerators[0].device_id
+            device_id = self.accelerators[0].device_id
             copied = (lent.dense_bytes + lent.expert_bytes) / self._copy_bytes_s(device_id)
             yield Stage(copied, wider.wider(self.profile.copy_spread))
             yield self._stage(device_id, lent, wider=wider)
@@ -172,33 +167,30 @@ class _Route:
 
     # ---- between them
 
-    def _hops(self, accelerators: list[Share], host: Share | None) -> Iterator[Stage]:
-        n_devices = len(accelerators) if self.placement.split_mode == "layer" else 1
-        n_hops = max(0, n_devices - 1)
-        n_bytes = self._activation_bytes()
-        if host is not None and accelerators:
-            n_hops += bool(host.layers)
-            _, n_blocks = host_experts(self.spec, self.shape, host, self.step)
-            way_s = self.profile.expert_hop_s + 2 * n_bytes / self._slowest_link(accelerators)
-            if n_blocks:
-                yield Stage(n_blocks * way_s, self.profile.copy_spread)
-        if n_hops:
-            way_s = self.profile.hop_s + n_bytes / self._slowest_link(accelerators)
+    def _hops(self) -> Iterator[Stage]:
+        if not self.accelerators:
+            return
+        n_bytes, slowest_bytes_s = self._activation_bytes(), self._slowest_link()
+        if self.n_expert_blocks:
+            way_s = self.profile.expert_hop_s + 2 * n_bytes / slowest_bytes_s
+            yield Stage(self.n_expert_blocks * way_s, self.profile.copy_spread)
+        n_devices = len(self.accelerators) if self.in_a_row else 1
+        if n_hops := n_devices - 1 + bool(self.host.layers):
+            way_s = self.profile.hop_s + n_bytes / slowest_bytes_s
             yield Stage(n_hops * way_s, self.profile.copy_spread)
 
-    def _disk(self, host: Share) -> Stage:
+    def _disk(self) -> Stage:
         """Pages of the file that memory does not hold, as far as a step asks for their weights."""
-        experts, _ = host_experts(self.spec, self.shape, host, self.step)
-        work = self._work(host).plus(experts)
-        asked = (work.dense_bytes + work.expert_bytes) / max(1, host.weight_bytes)
+        work = self.host_work.plus(self.expert_work)
+        asked = (work.dense_bytes + work.expert_bytes) / max(1, self.host.weight_bytes)
         n_bytes = self.placement.disk_bytes * min(1.0, asked)
         return Stage(n_bytes / self.profile.disk_bytes_s, self.profile.unknown_spread)
 
     def _activation_bytes(self) -> int:
         return _F32 * self.spec.n_embd * self.step.n_tokens
 
-    def _slowest_link(self, shares: list[Share]) -> float:
-        return min(self._link_bytes_s(share.device_id) for share in shares)
+    def _slowest_link(self) -> float:
+        return min(self._link_bytes_s(share.device_id) for share in self.accelerators)
 
     def _copy_bytes_s(self, device_id: str) -> float:
         """Weights out of the mapped file: the driver stages pages that it can't pin."""
@@ -212,53 +204,38 @@ class _Route:
         known = link_bytes_s(device.link)
         return known * self.profile.link_efficiency if known else self.profile.link_bytes_s
 
-    def _peer_bytes_s(self, shares: list[Share]) -> float:
-        peers = [self.hardware.device(share.device_id).peer_bytes_s for share in shares]
+    def _peer_bytes_s(self) -> float:
+        peers = [self.hardware.device(share.device_id).peer_bytes_s for share in self.accelerators]
         known = [rate for rate in peers if rate]
         # Published for both directions together.
-        return min(known) / 2 if len(known) == len(peers) else self._slowest_link(shares)
+        return min(known) / 2 if len(known) == len(peers) else self._slowest_link()
 
     # ---- how sure
 
-    @property
-    def _is_prompt(self) -> bool:
-        return self.step.n_tokens > self.step.n_seqs
-
-    @property
-    def _n_in_a_row(self) -> int:
-        return sum(
-            share.device_id != "cpu" and bool(share.layers) for share in self.placement.shares
-        )
-
     def _spread(self, device: Device, family: BackendFamily) -> Spread:
-        spread = family.prefill_spread if self._is_prompt else family.spread
+        spread = family.prefill_spread if self.is_prompt else family.spread
         if self.spec.n_expert:
             profile = self.profile
-            experts = profile.expert_prefill_spread if self._is_prompt else profile.expert_spread
+            experts = profile.expert_prefill_spread if self.is_prompt else profile.expert_spread
             spread = spread.wider(experts)
-        if self._is_prompt and self._n_in_a_row > 1:
+        if self.is_prompt and len(self.accelerators) > 1:
             spread = spread.wider(self.profile.pipeline_spread)
         is_guess = self.hardware.pool(device.pool_id).bandwidth_bytes_s is None
-        if self._is_prompt and device.backend != "cpu" and device.fp16_flops_s is None:
+        if self.is_prompt and device.backend != "cpu" and device.fp16_flops_s is None:
             is_guess = True
-        is_guess |= self._is_tiny and not self._is_prompt
+        is_guess |= self.is_tiny and not self.is_prompt
         return spread.wider(self.profile.unknown_spread) if is_guess else spread
 
-    @property
-    def _is_tiny(self) -> bool:
-        """What was measured of others says little of its fixed costs, and those are its time."""
-        return self.spec.weight_bytes < LEAST_MEASURED_BYTES
-
     def _calibrated(self, known: Calibration) -> Spread:
-        seen = known.prefill_spread if self._is_prompt else known.decode_spread
+        seen = known.prefill_spread if self.is_prompt else known.decode_spread
         off = _OTHER_BUILD
         if known.build == self.profile.build:
             is_alike = known.architecture == self.spec.architecture
             off = _NEAR if is_alike else _SAME_BUILD
-            if known.backend == "cpu" and not is_alike and not self._is_prompt:
+            if known.backend == "cpu" and not is_alike and not self.is_prompt:
                 off = _OTHER_BLOCKS
             is_type = known.weight_type in (None, main_type(self.spec))
-            if not is_type and not self._is_prompt:
+            if not is_type and not self.is_prompt:
                 off = _OTHER_TYPE
         off = max(off, 2 * seen)
         return Spread(1 / (1 + off), 1 + off)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from edgellm.probe.hardware import Hardware
 from edgellm.profiles import load_profiles
 from edgellm.selector.memory.shape import context_shape
+from edgellm.selector.speed.setup import Setup
 from edgellm.selector.speed.speed import decode_tok_s
 from edgellm.server.served import Served
 
@@ -17,15 +18,7 @@ def expected_tok_s_p10(served: Served, hardware: Hardware, depths: Sequence[int]
     if plan.decode_tok_s is None or served.spec is None or not depths:
         return None
     n_streams = 1 if plan.batch_invariant else len(depths)
-    shape, profile = context_shape(plan), load_profiles().speed
-    usual = decode_tok_s(served.spec, shape, plan.placement, hardware, profile)
-    now = decode_tok_s(
-        served.spec,
-        shape,
-        plan.placement,
-        hardware,
-        profile,
-        depth=sum(depths) // len(depths),
-        n_streams=n_streams,
-    )
-    return plan.decode_tok_s.p10 * now.p50 / usual.p50
+    profile = load_profiles().speed
+    setup = Setup(served.spec, context_shape(plan), plan.placement, hardware, profile)
+    now = decode_tok_s(setup, depth=sum(depths) // len(depths), n_streams=n_streams)
+    return plan.decode_tok_s.p10 * now.p50 / decode_tok_s(setup).p50

@@ -14,6 +14,7 @@ from edgellm.probe.known.described import hardware_from_devices
 from edgellm.profiles import load_profiles
 from edgellm.selector.choose import choose
 from edgellm.selector.plan import Goal
+from edgellm.selector.speed.setup import Setup
 from edgellm.selector.speed.speed import ttft_s
 
 
@@ -81,7 +82,8 @@ def test_fewer_bits_are_not_always_faster(device):
 
 def test_the_first_token_of_a_longer_prompt_comes_later():
     spec, card = specs.dense(), machine((24, 900))
-    times = [ttft_s(spec, SHAPE, whole(spec, card), card, SPEED, n) for n in (1, 100, 2048, 8192)]
+    setup = Setup(spec, SHAPE, whole(spec, card), card, SPEED)
+    times = [ttft_s(setup, n) for n in (1, 100, 2048, 8192)]
     assert [t.p50 for t in times] == sorted(t.p50 for t in times)
     assert all(t.p10 < t.p50 < t.p90 for t in times)
 

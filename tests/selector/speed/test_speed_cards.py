@@ -5,6 +5,7 @@ import selector_specs as specs
 from selector_machines import machine
 from selector_speeds import SHAPE, SPEED, decode, prefill, whole, with_cards
 
+from edgellm.selector.speed.setup import Setup
 from edgellm.selector.speed.speed import ttft_s
 
 
@@ -54,7 +55,8 @@ def test_a_long_prompt_overlaps_on_whole_devices_in_a_row():
     spec = specs.llama_70b()
     one, four = machine((192, 1000)), machine(*[(48, 1000)] * 4)
     assert prefill(spec, four).p50 > 1.3 * prefill(spec, one).p50
-    short = {"n_prompt": 100}
-    alone = ttft_s(spec, SHAPE, whole(spec, one), one, SPEED, **short)
-    in_a_row = ttft_s(spec, SHAPE, whole(spec, four), four, SPEED, **short)
+    alone, in_a_row = (
+        ttft_s(Setup(spec, SHAPE, whole(spec, cards), cards, SPEED), n_prompt=100)
+        for cards in (one, four)
+    )
     assert in_a_row.p50 > alone.p50
