@@ -194,7 +194,7 @@ def _cache(spec: ModelSpec, shape: ContextShape, *, on_cpu: bool) -> tuple[KVTyp
     return shape.kv_type_k, shape.kv_type_v, window
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=64)  # a server asks for another depth each second; 61 layers take 50 KB
 def _table(
     spec: ModelSpec, type_k: KVType, type_v: KVType, n_window_cells: float, step: Step
 ) -> _Table:
