@@ -5,8 +5,8 @@ from dataclasses import replace
 from runner_fakes import FakeBackend
 
 from edgellm.chat.messages import GenerateParams
+from edgellm.runner.kv.edge import BlobSize
 from edgellm.runner.kv.memory import Limits
-from edgellm.runner.kv.shelf import BlobSize
 from edgellm.runner.scheduler import Scheduler
 from edgellm.runner.sequence import Sequence
 

@@ -9,7 +9,7 @@ from edgellm.runner.batch import Mask
 from edgellm.runner.drafting.guessing import Guesser
 from edgellm.runner.intake.pictures import Placed
 from edgellm.runner.kv.cells import Lease
-from edgellm.runner.kv.shelf import Edge
+from edgellm.runner.kv.edge import Edge
 from edgellm.runner.kv.whole_file import WholeFile
 
 

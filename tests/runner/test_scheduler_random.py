@@ -20,8 +20,8 @@ from edgellm.runner.batch import DRAFTED, Batch, Copy, Fork, Op, RestoreAll, Row
 from edgellm.runner.drafting.speculation import rows_computed
 from edgellm.runner.intake.pictures import PictureRows, placed, row_ids
 from edgellm.runner.intake.positions import Positions
+from edgellm.runner.kv.edge import BlobSize
 from edgellm.runner.kv.memory import Limits
-from edgellm.runner.kv.shelf import BlobSize
 from edgellm.runner.pacing.costs import StepCosts
 from edgellm.runner.pacing.pace import Pace
 from edgellm.runner.scheduler import Scheduler

@@ -15,7 +15,7 @@ from edgellm.chat.pictures import Pictures
 from edgellm.runner.backend import Input
 from edgellm.runner.batch import Save, Start
 from edgellm.runner.intake.beside import Compiled, Read
-from edgellm.runner.kv.shelf import BlobSize
+from edgellm.runner.kv.edge import BlobSize
 from edgellm.runner.messages import (
     Cancel,
     Delta,

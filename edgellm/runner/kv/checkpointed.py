@@ -1,11 +1,12 @@
-"""Memory of models whose sequences carry a state: sliding windows, recurrent layers, or both.
+"""Memory for models whose sequences carry a state: sliding windows, recurrent layers, or both.
 
-What looks at everything can still be shared by reference, or copied; the state can't, and where it
-has been is gone. So it is copied out at chosen lengths (stops.py, checkpoints.py), and a prompt is
-shared up to the last such length at most: fork what is before it, then put the state there. A bare
-fork returns success and wrong text.
+Cells of full attention can still be shared by reference, or copied. The state can't: it only holds
+what the sequence has come to, and no earlier length can be recovered from it. So it is copied out
+at chosen lengths (stops.py, checkpoints.py), and a prompt is shared up to the last of these at
+most: fork the cells before it, then put the state there. A fork without its state returns success
+and wrong text.
 
-Two policies differ in where a sequence that has ended is kept (aside.py, in_place.py); this file
+Two policies differ in where they keep a sequence that has ended (aside.py, in_place.py); this file
 is what they have in common. Sources: llama.cpp src/llama-kv-cache-iswa.cpp,
 llama-memory-hybrid.cpp, llama-memory-recurrent.cpp, `state_write` with PARTIAL_ONLY.
 """
@@ -19,7 +20,7 @@ from edgellm.runner.batch import Checkpoint, Op
 from edgellm.runner.intake.pictures import Placed, whole_pictures
 from edgellm.runner.kv.cells import Cells, Lease
 from edgellm.runner.kv.checkpoints import Checkpoints, Point
-from edgellm.runner.kv.memory import WORTH_SHARING, Limits, PartialState, Still
+from edgellm.runner.kv.memory import WORTH_SHARING, CopiesNothing, Limits, PartialState
 from edgellm.runner.kv.prefix import (
     Match,
     Retained,
@@ -31,10 +32,10 @@ from edgellm.runner.kv.prefix import (
 from edgellm.runner.kv.stops import following, stops
 from edgellm.runner.sequence import Sequence
 
-_SHORT_ANSWER = 8  # tokens; sooner than copying a state, so many are computed again
+_SHORT_ANSWER = 8  # tokens: computing so few again takes less time than copying a state
 
 
-class CheckpointedMemory(Still, ABC):
+class CheckpointedMemory(CopiesNothing, ABC):
     retained: RetainedStore
 
     def __init__(self, limits: Limits, state: PartialState, ops: list[Op]) -> None:
@@ -52,7 +53,7 @@ class CheckpointedMemory(Still, ABC):
 
     @property
     def n_kv(self) -> int | None:
-        """Every row looks at all cells of a unified KV, whatever its window."""
+        """In a pool every row looks at all cells, whatever its window."""
         return self._cells.n_kv() if self._is_pool else None
 
     def in_tiles(self, running: Iterable[Sequence]) -> int | None:
@@ -85,7 +86,7 @@ class CheckpointedMemory(Still, ABC):
         return best
 
     def meet(self, leader: Sequence, length: int) -> int:
-        """Where a follower that shares so much with a leader can be forked: there it will stop."""
+        """Makes the leader stop at that length, or uses a stop shortly before it."""
         planned = self._stops[leader.seq_id]
         near = [s for s in planned if length - WORTH_SHARING < s <= length]
         if near and near[-1] > leader.n_computed:
@@ -109,8 +110,8 @@ class CheckpointedMemory(Still, ABC):
             self._drop(oldest)
 
     def _need(self, sequence: Sequence, lease: Lease, running: list[Sequence]) -> int | None:
-        """Cells that it, on this lease, and those who run may yet take. None: they can't all be
-        free yet, and the lease is given up."""
+        """Cells that this sequence, on this lease, and all running ones may yet take. None: even
+        without the retained there wouldn't be so many; the lease is given up."""
         need = sequence.n_reserved - lease.length + sum(s.n_reserved for s in running)
         stays = self._cells.held_by([lease, *(s.lease for s in running)])
         if stays + need <= self._cells.n_cells:
@@ -126,14 +127,14 @@ class CheckpointedMemory(Still, ABC):
 
     @abstractmethod
     def _evict(self, kept: Retained) -> None:
-        """A retained sequence has to make place."""
+        """A retained sequence has to make room: forget it, perhaps after copying it out."""
 
     @abstractmethod
     def _drop(self, kept: Retained) -> None:
         """Forget a retained sequence, with all that it holds."""
 
     def _enter(self, sequence: Sequence, others: Iterable[Source]) -> None:
-        """It runs on its id from here, with what it shares: plan its stops."""
+        """It starts to run with what it shares: plan the stops of its prompt."""
         start, prompt = sequence.n_computed, sequence.tokens
         found: list[int] = []
         if self._limits.shares_prefixes:
@@ -155,15 +156,15 @@ class CheckpointedMemory(Still, ABC):
             self._lost()
 
     def _worth_it(self, sequence: Sequence) -> bool:
-        """At the end of an answer: has it gone far since its last checkpoint?"""
+        """Whether a checkpoint at the end of its answer pays: it has come far since the last."""
         if not self._limits.shares_prefixes or self._limits.n_chunk:
             return False
         last = self._points.last(sequence.seq_id)
         return sequence.n_computed - (last.length if last else 0) >= _SHORT_ANSWER
 
     def _least(self, used: Retained | None = None) -> Retained | None:
-        """Of those kept, the one whose id is worth least: the tokens that nobody else could give,
-        by how many have been kept since, or were used; `used` is just now."""
+        """The retained sequence that is worth least: by the tokens that no other one has, divided
+        by how many have been retained or used since. `used` counts as used just now."""
         kept = self.retained.in_turn(used)
         worth = [each.n_computed - self._points.shared(each.seq_id) for each in kept]
         ranks = range(len(kept), 0, -1)
@@ -171,7 +172,7 @@ class CheckpointedMemory(Still, ABC):
         return kept[order.index(min(order))] if kept else None
 
     def _lost(self) -> None:
-        """Points of somebody's had to go."""
+        """Checkpoints were evicted: retained sequences may have lost theirs."""
 
     def _limit(self, tokens: list[int], source: Source) -> int:
         """The last token of a prompt is always computed: its logits are what we are after."""
@@ -179,8 +180,8 @@ class CheckpointedMemory(Still, ABC):
         return min(limit, source.n_prompt) if self._limits.n_chunk else limit
 
     def _shareable(self, source: Source, common: int, pictures: tuple[Placed, ...]) -> int:
-        """Where it can be resumed, outside of pictures that must be whole: a request that was
-        cancelled, or a checkpoint, may have ended in one."""
+        """Where it can be resumed without cutting through a picture that has to stay whole: a
+        cancelled request, or a checkpoint, may have ended inside one."""
         length = self._resumable(source, whole_pictures(common, pictures))
         while length > (outside := whole_pictures(length, pictures)):
             length = self._resumable(source, outside)
@@ -198,11 +199,12 @@ class CheckpointedMemory(Still, ABC):
         return self._state.checkpoint_bytes(source.n_computed)
 
     def _is_whole(self, source: Source) -> bool:
-        """Its window still begins with its first token: what it holds now serves every length."""
+        """Its window still begins with its first token: as it is now, it serves every length."""
         return isinstance(source, Sequence) and source.n_computed <= self._n_whole
 
     def _with_point(self, match: Match | None) -> Match | None:
-        """There is something to put back: a window that is whole is copied out for it."""
+        """The match, if its source has a state to put back. A window that is still whole is copied
+        out on the spot."""
         if match is None or self._point(match):
             return match
         if self._is_whole(match.source):
@@ -214,11 +216,11 @@ class CheckpointedMemory(Still, ABC):
 
 
 def _n_whole(limits: Limits, state: PartialState) -> int:
-    """As long as a sequence of so many tokens has left nothing behind: its state can be cut back.
+    """The longest sequence whose window still holds all of its tokens: it can be cut back.
 
-    In a cache that sequences share, the first cell is free for others as soon as the window is full
-    (llama-kv-cache.cpp, find_slot). A recurrent state is never cut back. Batch-invariant, only
-    what was computed in whole chunks is shared.
+    In a cache that sequences share, others may take the first cell as soon as the window is full
+    (llama-kv-cache.cpp, find_slot). 0 for a recurrent state, which can't be cut back, and where
+    batch-invariant sharing knows whole chunks only.
     """
     if state.has_rows or not state.n_window or limits.n_chunk:
         return 0

@@ -1,16 +1,15 @@
 """The KV memory as the scheduler sees it: who gets which id, which cells, and what stays.
 
-llama.cpp keeps its cells in one pool that all sequences share (unified), or gives every sequence a
-stream of its own (split). They differ in what a shared prefix costs, so each is a policy; models
-with sliding windows or recurrent layers have policies of their own (checkpointed.py).
+llama.cpp either keeps one pool of cells that all sequences share (unified), or gives every sequence
+a stream of its own (split). The two differ in what a shared prefix costs, so each has a policy, and
+so do models with sliding windows or recurrent layers (checkpointed.py).
 
-    unified  a fork tags cells for one more sequence: no copy, no cell. But every step looks at all
-             used cells, so what is idle slows everyone.
-    split    a fork copies. A sequence looks at its own cells only, and they lie as if it were
-             alone.
+    unified  a fork tags cells for one more sequence: no copy, no new cell. But every step looks at
+             all cells in use, so idle conversations slow everyone down.
+    split    a fork copies. A sequence looks at its own cells only, which lie side by side.
 
-Both keep sequences that have ended, for the next turn of their conversation, until someone needs
-their place. Source: llama.cpp src/llama-kv-cache.cpp, `seq_cp`, `find_slot`.
+Both keep sequences that have ended, for the next turn of their conversation, until somebody else
+needs the place. Source: llama.cpp src/llama-kv-cache.cpp, `seq_cp`, `find_slot`.
 """
 
 from collections.abc import Iterable, Iterator
@@ -19,51 +18,52 @@ from typing import Protocol
 
 from edgellm.runner.intake.pictures import Placed
 from edgellm.runner.kv.carrying import Carried
+from edgellm.runner.kv.edge import BlobSize
 from edgellm.runner.kv.prefix import Match, Retained, RetainedStore, Source, best_match
 from edgellm.runner.kv.prefix_file import Stored
-from edgellm.runner.kv.shelf import BlobSize
 from edgellm.runner.sequence import Sequence
 
-# Fewer tokens in common than this are computed again: sooner than one waits for another to compute
-# them, or than a whole stream is copied.
+# Fewer tokens in common than this are simply computed again: that takes less time than to wait for
+# another sequence to compute them, or to copy a whole stream.
 WORTH_SHARING = 32
 
 
 @dataclass(frozen=True, slots=True)
 class PartialState:
-    """What of a sequence's memory a fork can't share: its sliding window, its recurrent state.
+    """The part of a sequence's memory that a fork can't share: its sliding window, its recurrent
+    state. What it takes, as the backend has measured it.
 
-    It can be copied out (batch.Checkpoint) where a sequence stands, and be resumed there; at no
-    other length can such a sequence be forked or cut back. Facts from the backend. Of a stream that
-    has neither it says what the whole of it takes.
+    It can be copied out only as it is now (batch.Checkpoint), and only at that length can the
+    sequence be forked or cut back later. A stream that has neither a window nor a state is
+    described here too: by what a copy of the whole of it takes.
     """
 
-    n_window: int  # tokens that a window holds; 0: no layer slides
-    cell_bytes: int  # of one token of it, copied out
-    row_bytes: int  # of the recurrent state and what describes it
+    n_window: int  # tokens in a window; 0: no layer has one
+    cell_bytes: int  # copied out for each token in the window
+    row_bytes: int  # copied out for the recurrent state and its description
     budget_bytes: int  # host memory for all that is copied out
-    fixed_bytes: int = 0  # of all that a sequence holds, copied out; beside its cells
-    full_cell_bytes: int = 0  # of what one token has where layers look at everything
-    has_cells: bool = True  # some layers look at everything, or at a window: tokens take cells
+    fixed_bytes: int = 0  # copied out with a whole sequence, whatever its length
+    full_cell_bytes: int = 0  # copied out for each token in layers with full attention
+    has_cells: bool = True  # tokens take cells: some layer has full attention or a window
     has_rows: bool = False  # recurrent: an id above n_seq_max can't even be forgotten
 
     @property
     def is_nothing(self) -> bool:
-        """Its cells are all that a sequence has: it can be forked and cut back at any length."""
+        """A sequence has cells and nothing else: it can be forked and cut back at any length."""
         return not self.n_window and not self.has_rows
 
     def checkpoint_bytes(self, length: int) -> int:
-        """Of what is copied out after `length` tokens."""
+        """Size of a checkpoint after `length` tokens."""
         return self.row_bytes + self.cell_bytes * min(length, self.n_window)
 
     def whole_bytes(self, length: int) -> int:
-        """Of all that a sequence of `length` tokens holds, copied out."""
+        """Size of a copy of all that a sequence of `length` tokens holds."""
         window_bytes = self.cell_bytes * min(length, self.n_window)
         return self.fixed_bytes + window_bytes + self.full_cell_bytes * length
 
 
-# Of a model that looks at everything, where no conversation is copied out: there is no room for
-# even a byte a token.
+# For a model with full attention whose conversations are not copied out: with no budget, even one
+# byte a token doesn't fit.
 NOTHING_CARRIED = PartialState(
     n_window=0, cell_bytes=0, row_bytes=0, budget_bytes=0, full_cell_bytes=1
 )
@@ -71,37 +71,38 @@ NOTHING_CARRIED = PartialState(
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the loaded model offers. Facts from the backend; see llama/backend.py."""
+    """What the loaded model and its context offer. Facts from the backend; see llama/limits.py."""
 
     n_cells: int  # over all sequences
-    n_ctx_seq: int  # tokens of one conversation
-    n_batch: int  # rows of one step
+    n_ctx_seq: int  # most tokens of one conversation
+    n_batch: int  # most rows of one step
     n_seq_max: int  # ids that may run
     n_ids: int = 0  # ids in all, running and retained; at most llama.cpp's 256
-    n_scratch: int = 0  # ids from n_seq_max on that no sequence has: what is copied goes through it
+    n_scratch: int = 0  # ids from n_seq_max on that no sequence gets: copies go by way of them
     shelf_bytes: int = 0  # host memory for what leaves the cells; see spill.py
-    disk_bytes: int = 0  # and on disk
-    stored: tuple[Stored, ...] = ()  # what lies there from before, least recently used first
+    disk_bytes: int = 0  # disk space for the same
+    stored: tuple[Stored, ...] = ()  # an earlier worker's files, least recently used first
     blob: BlobSize | None = None  # of a stretch of cells; None: they can't be copied out
-    on_device: bool = False  # the cells are; to read one is a thousandth of copying it out
+    on_device: bool = False  # the cells are: a step reads one in a thousandth of the time of a copy
     shares_prefixes: bool = False
     unified: bool = True
-    n_chunk: int | None = None  # batch-invariant: prompts are computed, and shared, in such chunks
-    n_draft_rows: int = 0  # rows of logits that a step has beyond one for each running sequence
-    n_rollback: int | None = None  # tokens that a sequence can be cut by; None: as many as it has
+    n_chunk: int | None = None  # batch-invariant: prompts are computed and shared in such chunks
+    n_draft_rows: int = 0  # rows with logits that a step may have beyond one for each sequence
+    n_rollback: int | None = None  # tokens that a sequence can be cut back by; None: any number
     has_draft_model: bool = False
     state: PartialState | None = None  # None: full attention; see also PartialState.is_nothing
     turn_ends: frozenset[int] = frozenset()  # tokens that end a message
 
 
 class Memory(Protocol):
-    """What a policy does to llama.cpp's memory, it appends to the list of ops it was made with."""
+    """A policy never touches llama.cpp: it appends to the list of operations it was made with, and
+    the backend carries them out in that order before the next batch's rows."""
 
     retained: RetainedStore
 
     @property
     def used(self) -> int:
-        """Cells taken, running and retained."""
+        """Cells in use, by running and retained sequences."""
         ...
 
     @property
@@ -110,87 +111,89 @@ class Memory(Protocol):
         ...
 
     def in_tiles(self, running: Iterable[Sequence]) -> int | None:
-        """Cells in all the tiles of a unified KV (cells.py) that hold any of theirs; None where
-        each sequence has its own."""
+        """Cells in those tiles of a unified KV (cells.py) that hold any cell of `running`; None
+        where each sequence has its own stream."""
         ...
 
     @property
     def shelf_bytes(self) -> int:
-        """Host memory taken by what left the cells."""
+        """Host memory taken by what has left the cells."""
         ...
 
     @property
     def disk_bytes(self) -> int:
-        """The same on disk."""
+        """Disk space taken by the same."""
         ...
 
     @property
     def has_chores(self) -> bool:
-        """There is something to copy that nobody waits for."""
+        """Something is to be copied in the background."""
         ...
 
     def match(
         self, tokens: list[int], sources: Iterable[Source], pictures: tuple[Placed, ...] = ()
     ) -> Match | None:
-        """The source that can be forked furthest along this prompt, in none of its pictures that
-        must be whole."""
+        """The source that can be forked furthest along this prompt, without cutting through a
+        picture that has to stay whole."""
         ...
 
     def meet(self, leader: Sequence, length: int) -> int:
-        """Where who shares so much with a running prompt can be forked from it. It is told before
-        the leader gets there."""
+        """A follower shares `length` tokens with a prompt that is being read. Returns the length at
+        which it will be able to fork: a checkpoint may have to be planned there, so this is called
+        before the leader gets that far."""
         ...
 
     def next_stop(self, sequence: Sequence) -> int | None:
-        """The length at which a step of this prompt has to end, if not at its own."""
+        """The length at which the next step of this prompt has to end. None: at the prompt's
+        end."""
         ...
 
     def begin(self, running: list[Sequence]) -> None:
-        """A step begins: how much may be copied in it?"""
+        """A new step: work out how much may be copied in it."""
 
     def shelved(self, sequence: Sequence, n_here: int) -> int:
-        """Tokens of its prompt that will be copied back, the first `n_here` in the cells already
-        included; 0: none."""
+        """Tokens of its prompt that it will have once its copies are back, counting the first
+        `n_here`, which are in the cells already. 0: nothing will be copied back."""
         ...
 
     def fetches(self, sequence: Sequence, n_here: int) -> bool:
-        """It has to wait until what it needs was read from disk."""
+        """Whether it must wait for a read from disk, which this starts if need be."""
         ...
 
     def fetched(self, blob: int, elapsed_s: float | None) -> None:
-        """It was read in so many seconds, or couldn't be."""
+        """A read from disk is over, after so many seconds. None: it failed."""
 
     def abandon(self, sequence: Sequence) -> None:
-        """It waits no longer, for whatever it was."""
+        """It stops waiting for the disk: it has ended, or has what it needs."""
 
     def work(self, running: list[Sequence]) -> None:
-        """All are admitted: copy what is to be copied before the rows of this step."""
+        """Admission is over: append the copies that are to be made before this step's rows."""
 
     def observe(self, elapsed_s: float) -> None:
-        """What the operations of this step took."""
+        """The operations of a step have taken so long."""
 
     def admit(self, sequence: Sequence, match: Match | None, running: list[Sequence]) -> bool:
-        """Give it an id, and the cells it shares with its match. False: there is no room yet."""
+        """Give it an id, and the cells that it shares with its match. False: no room yet."""
         ...
 
     def grow(self, sequence: Sequence, count: int) -> None:
         """It has computed `count` more tokens."""
 
     def leave(self, sequence: Sequence) -> None:
-        """It has ended: retain it, or give its cells back."""
+        """It has ended: retain it, or free its cells."""
 
     def relieve(self) -> None:
-        """Forget all that is retained."""
+        """Forget all retained sequences."""
 
     def carry(self) -> Iterator[Carried]:
-        """What is kept of past conversations, for a memory of another layout, while nobody runs or
-        waits: most recently used first. What the operations so far do has to be done before the
-        next one is asked for. Then this memory is of no use any more."""
+        """The retained conversations, most recently used first, for a memory with another layout.
+        Called while nobody runs or waits. The operations appended so far have to be carried out
+        before the next item is asked for. This memory can't be used afterwards."""
         ...
 
     def adopt(self, carried: list[Carried]) -> dict[int, Carried]:
-        """Keep what another memory carried, in that order: what there is room for, by the number
-        that its blob has here."""
+        """Keep what another memory carried, in that order, as far as there is room. Returns what is
+        kept, by the number that its blob has here."""
         ...
 
     def check(self, running: list[Sequence]) -> None:
@@ -198,14 +201,14 @@ class Memory(Protocol):
 
 
 def used_by(match: Match | None) -> Retained | None:
-    """Whom a match makes recently used. A few tokens in common, as all prompts of a template have,
-    make nobody so."""
+    """The retained sequence that a match counts as a use of. A few tokens in common, as all prompts
+    of a template have, don't count."""
     is_much = match is not None and match.length >= WORTH_SHARING
     return match.source if match and is_much and isinstance(match.source, Retained) else None
 
 
-class Still:
-    """What a policy says that copies nothing out. Whoever copies says otherwise, where it does."""
+class CopiesNothing:
+    """The answers of a policy that copies nothing out of the cells; those that do override them."""
 
     @property
     def shelf_bytes(self) -> int:
@@ -255,7 +258,7 @@ class Still:
 
 
 class SharedAnywhere:
-    """Full attention: a prefix can be forked at any length, and nothing is prepared for it."""
+    """Full attention: a prefix can be forked at any length, without a checkpoint."""
 
     _limits: Limits
 

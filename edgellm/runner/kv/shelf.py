@@ -1,101 +1,33 @@
-"""Prefixes that have left the KV cells: a radix tree of stretches in host memory and on disk. Pure.
+"""Prefixes that have left the KV cells: a radix tree of edges in host memory and on disk. Pure.
 
-An Edge is a stretch of tokens after those of its parent, and the number of the blob that holds
-what their cells held. Every edge's parent is here too, so a path from the root can always be put
-back. What a stretch holds can't be cut: an edge is restored whole, and two that begin alike may
-lie side by side. Stretches are short (see copy_budget.py), so little is kept twice. Thousands may
-follow one that they all begin with, so the next one is found by its first tokens; an edge that
-agrees on fewer isn't worth a copy.
+All parents of an edge are here too, so a path from the root can always be put back into cells.
+Edges are short (copy_budget.py), so little is kept twice though none can be cut (edge.py).
 
-Where there is a disk, every edge is written to it as soon as it is here, and its memory can be
-given up at any time; it is read back before it is restored. A file that can't be read, or isn't
-what it should be, makes its edge `broken`: nobody will find it again.
+Where there is a disk, every edge is written to it as soon as it is here. Then its memory can be
+given up at any time, and the file is read back before the edge is restored. If the file can't be
+read, or isn't what it should be, the edge is `broken`: nobody finds it again.
 
-Both rooms are bounded. What goes first is what is worth least; out of the tree only a leaf:
+Both memory and disk are bounded. What is worth least goes first, and leaves the tree only if it is
+a leaf:
 
     tokens to compute again without it ÷ its bytes ÷ for how long nobody has used it
 """
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from itertools import chain
 
 from edgellm.chat.messages import AdapterSet
 from edgellm.runner.batch import Discard, Erase, Fetch, Op, Store
 from edgellm.runner.kv.carrying import Carried
+from edgellm.runner.kv.edge import BlobSize, Edge, Found
 from edgellm.runner.kv.prefix import common_prefix
 from edgellm.runner.kv.prefix_file import Stored, chain_key
 
-_HEAD = 16  # tokens by which an edge is found; all of them, if it has fewer
-_FEW = 4  # heads that are sooner looked at one by one
-_MAX_EDGES = 8192  # a bound on looking for the least worthy, and on the tokens kept beside blobs
-
-
-@dataclass(frozen=True, slots=True)
-class BlobSize:
-    """What llama.cpp writes for a stretch of cells; measured at load."""
-
-    base_bytes: int
-    cell_bytes: int
-
-    def of(self, n_cells: int) -> int:
-        return self.base_bytes + n_cells * self.cell_bytes
-
-
-@dataclass(eq=False, slots=True)
-class Edge:
-    tokens: list[int]
-    start: int  # tokens before it
-    parent: "Edge | None"
-    blob: int
-    n_bytes: int
-    key: bytes = b""  # names all tokens up to its end; see prefix_file.py
-    in_ram: bool = True
-    on_disk: bool = False
-    is_coming: bool = False  # from disk, its room in memory is taken
-    broken: bool = False
-    used_at: int = 0  # in edges put and used
-    n_pins: int = 0  # requests that wait for it
-    heads: "dict[tuple[int, ...], list[Edge]]" = field(default_factory=dict)  # of what follows
-
-    @property
-    def end(self) -> int:
-        return self.start + len(self.tokens)
-
-    @property
-    def children(self) -> "Iterator[Edge]":
-        return chain.from_iterable(self.heads.values())
-
-    def children_along(self, rest: list[int]) -> "Iterator[Edge]":
-        """All that begin like `rest`, and maybe others."""
-        if len(self.heads) <= _FEW:
-            yield from self.children
-            return
-        head = tuple(rest[:_HEAD])
-        for n in range(1, len(head) + 1):
-            yield from self.heads.get(head[:n], ())
-
-    def add(self, child: "Edge") -> None:
-        self.heads.setdefault(tuple(child.tokens[:_HEAD]), []).append(child)
-
-    def remove(self, child: "Edge") -> None:
-        alike = self.heads[head := tuple(child.tokens[:_HEAD])]
-        alike.remove(child)
-        if not alike:
-            del self.heads[head]
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """Edges one after the other, and how many tokens from the root they agree on."""
-
-    edges: tuple[Edge, ...] = ()
-    length: int = 0
+_MAX_EDGES = 8192  # bounds the search for the one worth least, and the tokens kept beside blobs
 
 
 class Shelf:
-    """What is to be done with blobs and files, it appends to the list of ops it was made with."""
+    """Appends what is to be done with blobs and files to the list of ops that it was made with."""
 
     def __init__(
         self,
@@ -110,7 +42,7 @@ class Shelf:
         self._most_edges = most_edges
         self.size, self._ops = size, ops
         self.used_bytes = self.disk_used_bytes = 0
-        self._roots: dict[AdapterSet, Edge] = {}  # what was computed with other adapters differs
+        self._roots: dict[AdapterSet, Edge] = {}  # other adapters compute other cells
         self._edges: dict[int, Edge] = {}  # by blob
         self._n_blobs = 0
         self._now = 0
@@ -119,8 +51,8 @@ class Shelf:
         return len(self._edges)
 
     def adopt(self, stored: Iterable[Stored]) -> None:
-        """What lies on disk from before, least recently used first. What has no way from the root,
-        or no room, is erased."""
+        """Take in the files of an earlier worker, least recently used first. Those whose parents
+        are missing, or that have no room, are erased."""
         files = list(stored)
         by_key: dict[bytes, Edge] = {}
         for one in sorted(files, key=lambda each: each.start):
@@ -139,12 +71,12 @@ class Shelf:
         self._make_disk_room(0)
 
     def find(self, tokens: list[int], limit: int, adapters: AdapterSet = ()) -> Found:
-        """How far the shelf goes along these tokens; the last edge may go on otherwise."""
+        """How far the shelf goes along these tokens; the last edge may end differently."""
         path: tuple[Edge, ...] = ()
         best, node = Found(), self._root(adapters)
         while True:
             whole: Edge | None = None
-            for child in node.children_along(tokens[node.end : min(limit, node.end + _HEAD)]):
+            for child in node.children_along(tokens, limit):
                 if child.broken:
                     continue
                 rest = tokens[node.end : min(limit, child.end)]
@@ -158,11 +90,12 @@ class Shelf:
             path, node = (*path, whole), whole
 
     def covered(self, tokens: list[int], adapters: AdapterSet = ()) -> int:
-        """How many of these tokens whole edges hold."""
+        """How many of these tokens are held by edges that agree with them to their end."""
         return self._deepest(tokens, adapters).end
 
     def put(self, tokens: list[int], end: int, adapters: AdapterSet = ()) -> Edge | None:
-        """An edge for the tokens from those that are covered to `end`. None: there is no room."""
+        """A new edge, for the tokens from where they are covered to `end`. None: there is no
+        room."""
         parent = self._deepest(tokens, adapters)
         n_bytes = self.size.of(end - parent.end)
         parent.n_pins += 1
@@ -178,7 +111,8 @@ class Shelf:
         return edge
 
     def ways(self) -> list[tuple[AdapterSet, list[Edge]]]:
-        """From the root as far as they are in memory, the one that was used last first."""
+        """Each path from a root, as far as it is in memory. The one whose end was used last comes
+        first."""
         found = []
         for adapters, root in self._roots.items():
             pending = [(root, list[Edge]())]
@@ -191,15 +125,16 @@ class Shelf:
         return sorted(found, key=lambda one: one[1][-1].used_at, reverse=True)
 
     def give_up(self, way: list[Edge]) -> None:
-        """The memory of what is on no other way: there is a copy of it."""
+        """The memory of those edges that are on no other path: the caller has a copy of all."""
         for edge in reversed(way):
             if any(child.in_ram for child in edge.children):
                 return
             self._discard(edge)
 
     def take_over(self, carried: Iterable[Carried]) -> dict[int, Carried]:
-        """Edges from the root for as many of these, used last first, as there is room for; by the
-        numbers of their blobs. None can be cut: the longest hold those that they begin with."""
+        """An edge from the root for each of these (used last first) that there is room for. Returns
+        what was kept, by blob number. Edges can't be cut, so a conversation that a longer one
+        begins with has no edge of its own."""
         fits, n_bytes = list[Carried](), self.used_bytes
         for one in carried:
             n_bytes += self.size.of(len(one.tokens))
@@ -224,10 +159,10 @@ class Shelf:
         return self._n_blobs - 1
 
     def store(self, edge: Edge) -> None:
-        """Write it to disk, if there is one. After the operation that fills its blob."""
+        """Write it to disk, if there is one. The operation that fills its blob must come before."""
         parent = edge.parent
         if not edge.key or parent is None or edge.on_disk:
-            return  # adapters are known by numbers that the next worker gives to others
+            return  # no key: its adapters' numbers mean other adapters to the next worker
         parent.n_pins += 1
         fits = (parent.on_disk or not parent.key) and self._make_disk_room(edge.n_bytes)
         parent.n_pins -= 1
@@ -240,7 +175,7 @@ class Shelf:
         self._ops.append(Store(edge.blob, stored))
 
     def fetch(self, edge: Edge) -> bool:
-        """Have it read from disk, if it isn't here or coming. False: there is no room for it."""
+        """Have it read from disk, unless it is here or coming. False: there is no room for it."""
         if edge.in_ram or edge.is_coming:
             return True
         edge.n_pins += 1
@@ -253,7 +188,7 @@ class Shelf:
         return fits
 
     def fetched(self, blob: int, *, ok: bool) -> Edge:
-        """It was read; or it couldn't be, and what follows it is of no use either."""
+        """It was read. If it couldn't be, the edges behind it are of no use either."""
         edge = self._edges[blob]
         edge.is_coming, edge.in_ram = False, ok
         if not ok:
@@ -264,12 +199,12 @@ class Shelf:
         return edge
 
     def let_go(self, edge: Edge) -> None:
-        """One request less waits for it."""
+        """A request has stopped waiting for it."""
         edge.n_pins -= 1
         self._prune_broken(edge)
 
     def touch(self, edge: Edge) -> None:
-        """It was used."""
+        """It was used just now."""
         self._now += 1
         edge.used_at = self._now
 
@@ -296,18 +231,19 @@ class Shelf:
         return edge
 
     def _root(self, adapters: AdapterSet) -> Edge:
-        """Of sets without an edge only the newest stays: a client may send any scale."""
+        """Of the sets that have no edge only the newest stays: clients may send any scale, and so
+        any number of sets."""
         if adapters not in self._roots:
             self._roots = {key: root for key, root in self._roots.items() if root.heads}
             self._roots[adapters] = Edge([], 0, None, -1, 0)
         return self._roots[adapters]
 
     def _deepest(self, tokens: list[int], adapters: AdapterSet) -> Edge:
-        """The last of the whole edges along these tokens; the root if there is none."""
+        """The last edge along these tokens that agrees with them to its end; or the root."""
         node = self._root(adapters)
         while True:
             whole: Edge | None = None
-            for child in node.children_along(tokens[node.end : node.end + _HEAD]):
+            for child in node.children_along(tokens, len(tokens)):
                 longer = child.end > (whole or node).end and not child.broken
                 if longer and tokens[node.end : child.end] == child.tokens:
                     whole = child
@@ -316,7 +252,7 @@ class Shelf:
             node = whole
 
     def _make_room(self, n_bytes: int) -> bool:
-        """In memory, and for one edge more."""
+        """For so many bytes in memory, and for one more edge in the tree."""
         if n_bytes > self.room_bytes:
             return False
         while self.used_bytes + n_bytes > self.room_bytes:
@@ -339,7 +275,7 @@ class Shelf:
         if n_bytes > self.disk_room_bytes:
             return False
         while self.disk_used_bytes + n_bytes > self.disk_room_bytes:
-            last = (edge for edge in self._edges.values() if edge.on_disk and _ends_on_disk(edge))
+            last = (edge for edge in self._edges.values() if edge.on_disk and edge.ends_on_disk)
             least = self._least(last)
             if least is None:
                 return False
@@ -364,7 +300,7 @@ class Shelf:
         self._erase(edge)
 
     def _prune_broken(self, edge: Edge | None) -> None:
-        """All that hangs on the first broken edge of its way can't be found any more."""
+        """What hangs on the first broken edge above it can't be found any more: it goes."""
         first = None
         while edge is not None:
             first = edge if edge.broken else first
@@ -373,7 +309,7 @@ class Shelf:
             self._prune(first)
 
     def _prune(self, edge: Edge) -> None:
-        """All below it that nobody waits for, and itself."""
+        """Drop it and all below it, except what somebody waits for."""
         for child in tuple(edge.children):
             self._prune(child)
         if not edge.heads and not edge.n_pins and not edge.is_coming:
@@ -390,8 +326,3 @@ class Shelf:
             edge.on_disk = False
             self.disk_used_bytes -= edge.n_bytes
             self._ops.append(Erase(edge.key))
-
-
-def _ends_on_disk(edge: Edge) -> bool:
-    """Nothing on disk hangs on it, and nothing at all if it is nowhere else."""
-    return not any(child.on_disk or not edge.in_ram for child in edge.children)

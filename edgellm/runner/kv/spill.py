@@ -11,9 +11,10 @@ from edgellm.runner.batch import Forget, Op, Restore, Save, Trim
 from edgellm.runner.kv.carrying import LEAST_CARRIED, Carried, is_in
 from edgellm.runner.kv.cells import Cells
 from edgellm.runner.kv.copy_budget import CopyBudget
+from edgellm.runner.kv.edge import Found
 from edgellm.runner.kv.memory import WORTH_SHARING, Limits
 from edgellm.runner.kv.prefix import Retained
-from edgellm.runner.kv.shelf import Found, Shelf
+from edgellm.runner.kv.shelf import Shelf
 from edgellm.runner.pacing.pace import Pace
 from edgellm.runner.sequence import Sequence
 

@@ -33,7 +33,7 @@ from edgellm.runner.batch import (
     SaveAll,
     Store,
 )
-from edgellm.runner.kv.shelf import BlobSize
+from edgellm.runner.kv.edge import BlobSize
 from edgellm.runner.llama.streams import Blob, restreamed
 from edgellm.runner.prefix_disk import PrefixDisk
 from edgellm.selector.memory.shape import context_shape

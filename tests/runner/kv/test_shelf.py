@@ -1,7 +1,8 @@
 import random
 
 from edgellm.runner.batch import Discard
-from edgellm.runner.kv.shelf import BlobSize, Shelf
+from edgellm.runner.kv.edge import BlobSize
+from edgellm.runner.kv.shelf import Shelf
 
 SIZE = BlobSize(base_bytes=10, cell_bytes=1)
 
@@ -56,7 +57,7 @@ def test_among_thousands_that_follow_one_only_those_that_begin_alike_are_looked_
     put(a, [*head, *[7] * 12], 32)
     put(a, [*head, *[7] * 30], 50)
     (first,) = a.find(head, 20).edges
-    assert [child.end for child in first.children_along([7] * 30)] == [32]
+    assert [child.end for child in first.children_along([*head, *[7] * 30], 50)] == [32]
     assert len(list(first.children)) == 1001
     assert a.find([*head, *[7] * 29, 8], 50).length == 49
     assert a.covered([*head, *[7] * 30]) == 50

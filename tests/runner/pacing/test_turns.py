@@ -7,8 +7,8 @@ import pytest
 from runner_fakes import FakeBackend, answer
 
 from edgellm.chat.messages import GenerateParams
+from edgellm.runner.kv.edge import BlobSize
 from edgellm.runner.kv.memory import Limits
-from edgellm.runner.kv.shelf import BlobSize
 from edgellm.runner.pacing.costs import StepCosts
 from edgellm.runner.pacing.pace import Pace
 from edgellm.runner.pacing.turns import Turns
