@@ -66,7 +66,7 @@ def fetching_process(server: HubServer, store: Store, rate: int) -> subprocess.P
 
 
 def wait_for_partial(store: Store, n_bytes: int) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not any(part.done_bytes >= n_bytes for part in store.partials()):
         assert time.monotonic() < deadline, "the other process made no progress"
         time.sleep(0.02)

@@ -22,7 +22,7 @@ def test_a_sign_is_drawn_until_there_is_something_to_show_and_then_it_is_gone(mo
     monkeypatch.setenv("TERM", "xterm")
     screen = Screen()
     with Waiting(lambda: "waiting …", screen):
-        assert screen.is_drawn.wait(timeout=10)
+        assert screen.is_drawn.wait(timeout=60)
 
     assert screen.getvalue().startswith("\r\x1b[Kwaiting … ")
     assert screen.getvalue().endswith("\r\x1b[K")
@@ -33,7 +33,7 @@ def test_a_sign_is_never_wider_than_the_terminal(monkeypatch):
     monkeypatch.setenv("COLUMNS", "20")
     screen = Screen()
     with Waiting(lambda: "waiting for something long", screen):
-        assert screen.is_drawn.wait(timeout=10)
+        assert screen.is_drawn.wait(timeout=60)
 
     assert screen.getvalue().split("\r\x1b[K")[1] == "waiting for somethi"
 

@@ -43,7 +43,7 @@ def _bytes():
 
 
 def model_of(url):
-    status = httpx2.get(url + "/edgellm/status", trust_env=False, timeout=10).json()
+    status = httpx2.get(url + "/edgellm/status", trust_env=False, timeout=60).json()
     return status["models"][0]["name"]
 
 
@@ -83,7 +83,7 @@ def test_yes_serves_the_demo_downloads_and_swaps(home, hub, best):
             live.url + "/v1/chat/completions",
             json={"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 5},
             trust_env=False,
-            timeout=20,
+            timeout=60,
         )
         assert answer.json()["model"] == best.name
 

@@ -281,6 +281,6 @@ def test_a_file_that_is_still_to_be_written_is_read_after_that(tmp_path):
     one.store(stored(1), BLOB)
     one.fetch(1, stored(1).key, lambda number, blob, _: came.update({number: blob}))
     one.fetch(2, stored(2).key, lambda *_: goes_on.set())  # readers don't wait for the writer
-    assert goes_on.wait(10)
+    assert goes_on.wait(60)
     one.close()
     assert came == {1: BLOB}

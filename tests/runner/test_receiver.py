@@ -24,7 +24,7 @@ def received(*writes, take=None):
             os.write(write_fd, data)
             await asyncio.sleep(0.001)
         os.close(write_fd)
-        await asyncio.wait_for(receiver.ended, 5)
+        await asyncio.wait_for(receiver.ended, 60)
         return messages
 
     return asyncio.run(run())

@@ -76,7 +76,7 @@ def test_stopping_an_engine_that_is_still_starting_leaves_no_process_and_is_told
         starting = asyncio.create_task(engine.start())
         await asyncio.sleep(wait_s)
         was_ready = starting.done()
-        await asyncio.wait_for(engine.stop(), 10)
+        await asyncio.wait_for(engine.stop(), 60)
         (error,) = await asyncio.gather(starting, return_exceptions=True)
         assert error is None if was_ready else isinstance(error, NotServing)
         return engine.pid, engine.state

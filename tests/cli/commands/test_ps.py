@@ -152,7 +152,7 @@ def test_all_are_stopped_but_those_that_cannot_be_told_and_these_are_named(live,
     with pytest.raises(NotServing, match=broken):
         stop(everything=True, wait=0)
     assert capsys.readouterr().out == f"stopping {live.url}\n"
-    live.thread.join(5)
+    live.thread.join(60)
     assert not live.thread.is_alive()
 
 
@@ -173,7 +173,7 @@ def test_of_several_one_is_stopped_by_its_address_and_who_names_none_is_told_of_
         assert caught.value.hint.endswith("; --all stops them all")
         stop(host=second.url.removeprefix("http://"), wait=0)
         assert capsys.readouterr().out == f"stopping {second.url}\n"
-        second.thread.join(5)
+        second.thread.join(60)
         assert (second.thread.is_alive(), live.thread.is_alive()) == (False, True)
 
 

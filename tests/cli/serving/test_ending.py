@@ -28,7 +28,7 @@ def test_a_server_that_ends_in_time_has_ended(live):
     with announced(live.url):
         found = look()
     assert end_all(found, 5.0) == ((live.url,), ())
-    live.thread.join(5)
+    live.thread.join(60)
     assert not live.thread.is_alive()
 
 
@@ -106,7 +106,7 @@ def test_one_without_a_file_has_ended_when_its_models_are_unloaded(worker, live)
     server = Found(((url, with_worker(status, worker.pid)),))
     _, (late,) = end_all(server, 0.1)
     assert "still ending after 0.1 s" in str(late.error)
-    live.thread.join(5)
+    live.thread.join(60)
     worker.communicate(b"\n")
     assert end_all(server, 0.1) == ((url,), ())
 

@@ -53,13 +53,13 @@ def test_what_is_said_meanwhile_stands_above_the_line_and_in_the_end_it_is_gone(
     screen = Screen()
     line = LoadingLine(screen)
     line.follow([loading("m", 0.5)])
-    assert screen.is_drawn.wait(timeout=10)
+    assert screen.is_drawn.wait(timeout=60)
     screen.is_drawn.clear()
 
     line.say("trying a smaller plan")
     assert screen.getvalue().endswith("\r\x1b[K")
     assert capsys.readouterr().err == "trying a smaller plan\n"
-    assert screen.is_drawn.wait(timeout=10)
+    assert screen.is_drawn.wait(timeout=60)
 
     line.end()
     line.say("ready")

@@ -167,7 +167,7 @@ def test_one_that_is_well_again_is_not_waited_for():
         (move,) = salvage._moves
         await looked.wait()
         salvage.noticed(served, OK)
-        await asyncio.wait_for(move, 5)
+        await asyncio.wait_for(move, 60)
 
     asyncio.run(scenario())
 
@@ -190,12 +190,12 @@ async def doubted(pause_s=600.0):
     salvage = Salvage(made, two_cards(), say=say, uses=(), look=look, again_s=0.01)
     salvage._doubts[served.engine] = _Doubt(itertools.chain([pause_s], pauses_s(600.0)))
     salvage.noticed(served, LOST)
-    await asyncio.wait_for(is_said.wait(), 5)
+    await asyncio.wait_for(is_said.wait(), 60)
     return made, salvage, served, looks, said
 
 
 async def ended(salvage):
-    await asyncio.wait_for(asyncio.gather(*salvage._moves), 5)
+    await asyncio.wait_for(asyncio.gather(*salvage._moves), 60)
 
 
 async def flicker(salvage, served):

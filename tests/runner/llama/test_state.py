@@ -48,7 +48,7 @@ def fetched(backend, folder, payload):
         disk.store(stored, memoryview(payload))
     backend.keep_on(disk, lambda blob, elapsed_s: has_come.set())
     backend.decode(Batch((Fetch(7, odd.key),), (), 0))
-    assert has_come.wait(10)
+    assert has_come.wait(60)
     return disk, other
 
 

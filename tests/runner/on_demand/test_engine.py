@@ -86,7 +86,7 @@ def test_the_second_is_loaded_in_the_firsts_place_and_both_say_the_same():
         one, other = machine.model("one"), machine.model("other")
         assert (one.state, one.ready, one.pid) == ("sleeping", None, None)
         with pytest.raises(NotServing, match="sleeps"):
-            await asyncio.wait_for(one.steps(9), 5)
+            await asyncio.wait_for(one.steps(9), 60)
         first = await collect(one, "Once upon", greedy(8))
         assert (one.state, machine.there) == ("ready", {"one"})
         pid = one.pid
@@ -341,7 +341,7 @@ def test_who_comes_after_it_was_stopped_is_told_so_and_not_kept_waiting():
         while one.tenant.here:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         with pytest.raises(NotServing, match="stopped"):
-            await asyncio.wait_for(one.tokenize("b", False), 5)
+            await asyncio.wait_for(one.tokenize("b", False), 60)
 
     during(machine, scenario)
 

@@ -17,7 +17,7 @@ def loaded(load, *paths):
     loading = AdapterLoading(load, told.put)
     for i, path in enumerate(paths):
         loading.add(LoadAdapter(i, 10 + i, path))
-    return [told.get(timeout=10) for _ in paths]
+    return [told.get(timeout=60) for _ in paths]
 
 
 def test_adapters_are_loaded_in_order_on_another_thread():
@@ -60,7 +60,7 @@ def test_what_has_not_begun_when_the_worker_ends_never_does():
     may, seen = threading.Event(), []
 
     def load(adapter_id, path):
-        assert may.wait(10)
+        assert may.wait(60)
         seen.append(path)
 
     loading = AdapterLoading(load, lambda told: None)

@@ -23,7 +23,7 @@ class Compiler:
 
     def make(self, request):
         self.begun.set()
-        assert self.may.wait(10)
+        assert self.may.wait(60)
         structure = request.params.structure
         pattern = structure.pattern if structure else request.prompt.rstrip("y")
         self.made.append(pattern)
@@ -71,12 +71,12 @@ def long_text(request_id, begins, key=""):
 def busy(compiling, compiler):
     """It works on something, so that whoever comes now waits."""
     compiling.add(request(0, "first"))
-    assert compiler.begun.wait(10)
+    assert compiler.begun.wait(60)
 
 
 def all_made(compiler, told, n):
     compiler.may.set()
-    results = [told.get(timeout=10) for _ in range(n)]
+    results = [told.get(timeout=60) for _ in range(n)]
     return compiler.made, results
 
 
@@ -140,7 +140,7 @@ def test_whose_requests_wait_long_is_told_to_come_back_and_others_are_not(
         compiling.add(request(i + 1, f"{i}", "greedy"))
     compiler.now_s = MAX_WAIT_S + 1
     compiling.add(request(100, "one more", "greedy"))
-    asked, refusal = told.get(timeout=10)
+    asked, refusal = told.get(timeout=60)
     assert asked.request_id == 100
     assert isinstance(refusal, Overloaded)
     assert "99 of your requests" in str(refusal)
@@ -178,14 +178,14 @@ def test_who_has_left_is_not_compiled_for(compiling, compiler, told):
 def test_it_computes_from_the_first_slow_request_to_the_last(compiling, compiler, told):
     compiler.known = {"known"}
     compiling.add(request(1, "known"))
-    assert compiler.begun.wait(10)
+    assert compiler.begun.wait(60)
     assert not compiling.computes
     compiling.add(request(2, "slow"))
     compiling.add(long_text(3, "text"))
     assert compiling.computes
     all_made(compiler, told, 3)
     compiling.add(request(4, "known"))
-    told.get(timeout=10)
+    told.get(timeout=60)
     assert not compiling.computes
 
 
@@ -228,7 +228,7 @@ def test_what_leaves_in_the_moment_of_asking_is_not_made_on_the_thread_that_asks
     assert compiling.at_once(request(1, "leaving")) is None
     assert compiler.made == []
     compiling.add(request(1, "leaving"))
-    assert told.get(timeout=10)[1] == "leaving"
+    assert told.get(timeout=60)[1] == "leaving"
 
 
 def test_what_is_refused_at_once_is_told_as_what_is_refused_later(compiling, compiler):

@@ -23,7 +23,7 @@ class Watched(FakeBackend):
         self.may_read, self.threads = threading.Event(), []
 
     def tokenize(self, text, add_special, parse_special=True):
-        assert self.may_read.wait(10)
+        assert self.may_read.wait(60)
         self.threads.append(threading.current_thread())
         if text == "odd":
             raise RuntimeError("llama.cpp threw")

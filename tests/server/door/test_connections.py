@@ -165,7 +165,7 @@ def test_an_answer_may_take_longer_than_a_head():
     engine = SlowEngine(plan(), [words(" ".join("abcdefghijklmnop"))])
     with live_server(served(engine=engine), patience=HASTE) as live:
         body = HI | {"stream": True}
-        with httpx2.stream("POST", live.url + CHAT, json=body, timeout=10) as response:
+        with httpx2.stream("POST", live.url + CHAT, json=body, timeout=60) as response:
             text = "".join(response.iter_text())
     assert text.endswith("data: [DONE]\n\n")
 
@@ -205,9 +205,9 @@ def test_an_idle_connection_is_kept_longer_than_its_client_keeps_it_but_not_from
         ExitStack() as clients,
     ):
         kept = [clients.enter_context(connect(live)) for _ in range(3)]
-        for _ in range(2):
-            assert all(map(is_answered, kept))
-            time.sleep(5.2)  # httpx, too, keeps one for 5 s
+        assert all(map(is_answered, kept))
+        time.sleep(5.2)  # httpx, too, keeps one for 5 s
+        assert all(map(is_answered, kept))
         assert httpx2.get(f"{live.url}/health").status_code == 200
         assert until_closed(kept[0]) == b""
         assert is_answered(kept[1])

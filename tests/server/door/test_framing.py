@@ -32,7 +32,7 @@ def received(data):
 def asked(live, data):
     """Everything that comes back until the server hangs up."""
     with socket.create_connection(("127.0.0.1", live.port)) as client:
-        client.settimeout(5)
+        client.settimeout(60)
         answer = b""
         try:
             client.sendall(data)
@@ -98,7 +98,7 @@ def test_who_sends_crumbs_without_end_is_hung_up_on():
         live_server(served(), access=access) as live,
         socket.create_connection(("127.0.0.1", live.port)) as client,
     ):
-        client.settimeout(5)
+        client.settimeout(60)
         with pytest.raises(ConnectionError):
             client.sendall(CHUNKED + 5_000_000 * CRUMB)
         assert httpx2.get(f"{live.url}/health").status_code == 200
@@ -131,7 +131,7 @@ def test_nonsense_behind_an_answer_is_no_error_of_the_servers(caplog):
         answer = asked(live, CHUNKED + b"nonsense\r\n")
         assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 401 "))
         with socket.create_connection(("127.0.0.1", live.port)) as client:
-            client.settimeout(5)
+            client.settimeout(60)
             client.sendall(CHUNKED)
             answer = b""
             while b"}}" not in answer:

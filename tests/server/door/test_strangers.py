@@ -39,7 +39,7 @@ def test_of_tls_the_log_hears_once_in_so_long_and_of_other_noise_never():
 
 def knock(live, data):
     with socket.create_connection(("127.0.0.1", live.port)) as client:
-        client.settimeout(5)
+        client.settimeout(60)
         client.sendall(data)
         return b"".join(iter(lambda: client.recv(65536), b""))
 

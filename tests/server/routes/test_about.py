@@ -69,7 +69,7 @@ def test_a_shutdown_is_asked_for_by_post():
         assert live.thread.is_alive()
         response = http.post("/edgellm/shutdown", json={})
         assert (response.status_code, response.json()) == (202, {"status": "stopping"})
-        live.thread.join(5)
+        live.thread.join(60)
         assert not live.thread.is_alive()
 
 

@@ -23,7 +23,7 @@ def place(tmp_path):
     model.engine.adapters = AdapterList([Adapter(0, "style", "/models/style.gguf", 0.5)])
     with (
         live_server(model, lora_dir=folder, aliases=("gpt-4o-mini",)) as live,
-        httpx2.Client(base_url=live.url, timeout=10) as http,
+        httpx2.Client(base_url=live.url, timeout=60) as http,
     ):
         http.engine = model.engine
         yield http

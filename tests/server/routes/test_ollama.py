@@ -174,7 +174,7 @@ def test_a_client_that_leaves_cancels_its_answer(http, engine, ask):
     with http.stream("POST", f"/api/{ask}", json=body) as answer:
         first = json.loads(next(answer.iter_lines()))
     assert "Hel" in (first.get("response"), first.get("message", {}).get("content"))
-    assert engine.cancelled.wait(5)
+    assert engine.cancelled.wait(60)
 
 
 def test_a_prompt_that_is_too_long_is_refused_and_never_cut(client, engine):

@@ -10,7 +10,7 @@ def http():
     ranks = served_embedding("judge", pooling="rank")
     with (
         live_server(served(), served_embedding(), ranks) as live,
-        httpx2.Client(base_url=live.url, timeout=10) as http,
+        httpx2.Client(base_url=live.url, timeout=60) as http,
     ):
         http.engine = ranks.engine
         yield http
