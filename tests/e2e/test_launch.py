@@ -10,7 +10,9 @@ import launched_app
 import pytest
 from certificates import AUTHORITY, FOLDER
 
-from edgellm.cli.launching.apps import load
+from edgellm.cli.launching.apps import load, named
+from edgellm.cli.launching.place import place_for
+from edgellm.config import Config
 
 pytestmark = pytest.mark.model
 STAND_IN = Path(launched_app.__file__)
@@ -39,6 +41,25 @@ def test_each_app_asks_the_server_that_runs(demo_home, path, app):
     assert told["last"] == ["hello"]
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        (("claude", "-p", "say hi"), "claude -- -p 'say hi'"),
+        (
+            ("claude", "--model", "demo", "--resume=x", "--", "y"),
+            "claude --model demo -- --resume=x y",
+        ),
+        (("codex", "exec", "-xyz"), "codex exec -- -xyz"),
+        (("-p", "claude"), "APP -- -p claude"),
+    ],
+)
+def test_a_flag_of_the_programs_own_is_told_where_it_stands(home, typed, meant):
+    done = home.run("launch", *typed)
+
+    assert done.code == 2
+    assert f"  → the program's own stands behind --: edgellm launch {meant}\n" in done.err
+
+
 def test_what_the_model_lacks_is_told_once_and_before(demo_home, path):
     done = demo_home.run("launch", "claude", PATH=path)
 
@@ -64,6 +85,15 @@ def test_a_model_that_is_not_served_is_there_as_long_as_the_app(home, path):
     assert done.code == ENDED, done.err
     assert json.loads(done.out)["said"]
     assert home.run("ps").out.startswith("no server is running here")
+
+
+@pytest.mark.parametrize(("app", "n_parallel"), [("codex", 2), ("sgpt", 1)])
+def test_an_agent_and_its_helper_are_answered_at_the_same_time(home, monkeypatch, app, n_parallel):
+    for name, value in home.env.items():
+        monkeypatch.setenv(name, value)
+    with place_for(named(app), "demo", None, None, Config()) as (place, served):
+        assert place.is_private
+        assert served.plan.n_parallel == n_parallel
 
 
 @pytest.mark.parametrize(("app", "use"), [("codex", "agent"), ("sgpt", "chat")])

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgellm.cli.flags import completing, options
+from edgellm.cli.flags.coercion import HANDED_ON
 from edgellm.units import DASH
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def launch(
         ),
     ] = None,
     arguments: Annotated[
-        list[str] | None, typer.Argument(metavar="-- ARGS", help="Handed to the program.")
+        list[str] | None, typer.Argument(metavar=HANDED_ON, help="Handed to the program.")
     ] = None,
     model: Annotated[
         str | None,
@@ -77,7 +78,8 @@ def launch(
     if app is None:
         _show(apps.load(), as_json=as_json)
     elif as_json:
-        raise BadRequest("--json is of the table", hint="edgellm launch --json")
+        own = f"the program's own stands behind --: edgellm launch {app} -- --json"
+        raise BadRequest("--json is of the table", hint=f"edgellm launch --json; {own}")
     else:
         known = apps.named(app)
         if dry_run and ctx:

@@ -7,16 +7,20 @@ when it is first asked; we fill it before. Kinds that no command of ours has are
 
 import math
 import os
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
 import typer
+from typer._click.exceptions import NoSuchOption, UsageError
 from typer.core import TyperCommand, TyperGroup
 
 from edgellm.cli.flags.help import add_help_all, write_options
 from edgellm.values import frozen
 
 _KINDS = (str, int, float, bool, Path)
+HANDED_ON = "-- ARGS"  # the metavar of an argument that is another program's words
 
 
 class QuickCommand(TyperCommand):
@@ -27,6 +31,17 @@ class QuickCommand(TyperCommand):
     def get_params(self, ctx: Any) -> list[Any]:
         return _made_quick(super().get_params(ctx))
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        words = tuple(args)  # of which the parser leaves nothing
+        try:
+            return super().parse_args(ctx, args)
+        except NoSuchOption as error:
+            if not any(one.metavar == HANDED_ON for one in self.params):
+                raise
+            own = f"{ctx.command_path} {behind_dashes(words, error.option_name)}"
+            words_told = f"{error.format_message()}\n  → the program's own stands behind --: {own}"
+            raise UsageError(words_told, ctx) from error
+
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Without typer's braces around what must be said: they read like a choice; and without
         an argument that is hidden, and has no name."""
@@ -35,6 +50,14 @@ class QuickCommand(TyperCommand):
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         write_options(self.get_params(ctx), ctx, formatter)
+
+
+def behind_dashes(words: Sequence[str], option: str) -> str:
+    """The same for a shell, with a `--` before the option, which no flag of ours is."""
+    at = next(i for i, word in enumerate(words) if word.startswith(option))
+    before = words[:at] if any(not word.startswith("-") for word in words[:at]) else ("APP",)
+    after = [word for word in words[at:] if word != "--"]
+    return " ".join((*map(shlex.quote, before), "--", *map(shlex.quote, after)))
 
 
 class QuickGroup(TyperGroup):

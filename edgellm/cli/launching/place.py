@@ -60,7 +60,8 @@ def place_for(
     assert model is not None
     key = secrets.token_urlsafe()
     wishes = Wishes(pins=Pins(use=app.use, ctx=ctx))
-    with private_server(model, config, wishes, api_key=key) as (url, name):
+    n_parallel = None if app.use == "agent" else 1  # agents have helpers that ask meanwhile
+    with private_server(model, config, wishes, api_key=key, n_parallel=n_parallel) as (url, name):
         with Client(url, lambda: key) as client:
             (served,) = client.status().models
         yield Place(url, name, key, _n_ctx(served), is_private=True), served

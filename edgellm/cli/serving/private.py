@@ -74,10 +74,16 @@ def ignored(flags: Sequence[str], model: str, url: str) -> str:
 
 @contextmanager
 def private_server(
-    model: str, config: Config, wishes: Wishes, *, api_key: str | None = None
+    model: str,
+    config: Config,
+    wishes: Wishes,
+    *,
+    api_key: str | None = None,
+    n_parallel: int | None = 1,
 ) -> Iterator[tuple[str, str]]:
     """On a unix socket in a folder that is ours alone, and gone with us; with `api_key` on TCP, for
     programs that know nothing else: who else is on this machine reaches that, and has no key.
+    `n_parallel`: conversations at the same time, where nobody says it; None: as the use has them.
 
     What the server has to tell while it is used is told at the end: an answer is being written.
     """
@@ -87,7 +93,7 @@ def private_server(
     from edgellm.cli.preparing.wanted import wanted
 
     with _own_folder() as folder:
-        resolved = wanted(model, config, wishes, n_parallel=1)
+        resolved = wanted(model, config, wishes, n_parallel=n_parallel)
         hardware = machine.look()
         (prepared,) = prepare_all([resolved], hardware)
         prepared = replace(prepared, sleeps=False)  # it ends with its command
