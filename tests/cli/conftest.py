@@ -13,7 +13,7 @@ def clean_environment(monkeypatch, tmp_path, cache):
     import os
 
     for name in list(os.environ):
-        if name.startswith(("EDGELLM_", "HF_", "MODEL_", "MODELSCOPE_")):
+        if name.startswith(("EDGELLM_", "HF_", "MODEL_", "MODELSCOPE_", "XDG_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))

@@ -1,10 +1,10 @@
 """Keys and counts from one server to the next, and without one."""
 
 import json
-from datetime import UTC, datetime
 
 import httpx2
 import pytest
+from time_zones import noon
 
 pytestmark = pytest.mark.model
 
@@ -21,10 +21,9 @@ tokens_per_day = 30
 
 @pytest.fixture
 def kept(home):
-    """It is about noon here, so that no midnight comes between."""
     (home.folder / "config" / "edgellm").mkdir(parents=True)
     (home.folder / "config" / "edgellm" / "config.toml").write_text(SETTINGS)
-    home.env["TZ"] = f"HERE{datetime.now(UTC).hour - 12:+d}"
+    home.env["TZ"] = noon()
     return home
 
 

@@ -1,11 +1,13 @@
 import json
 import stat
+import time
 from datetime import date, timedelta
 
 import httpx2
 import pytest
 from cli.serving.announcing import announced
 from server.server_fakes import live_server, served
+from time_zones import noon
 
 from edgellm.cli.commands.usage import _day, usage
 from edgellm.errors import BadRequest, NotServing
@@ -20,6 +22,11 @@ TODAY = date(2026, 11, 28)
 @pytest.fixture(autouse=True)
 def home(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    with monkeypatch.context() as zone:
+        zone.setenv("TZ", noon())
+        time.tzset()
+        yield
+    time.tzset()
 
 
 def kept(days_ago, key="anna", n_requests=1):
