@@ -26,6 +26,7 @@ from edgellm.server.routes import (
     about,
     anthropic,
     embeddings,
+    lm_studio,
     lora,
     ollama,
     ollama_embed,
@@ -111,17 +112,28 @@ _OLLAMA = (
     ("/blobs/{digest}", ollama_models.refuse, "HEAD"),
     ("/blobs/{digest}", ollama_models.refuse, "POST"),
 )
-_PATHS = frozenset(
-    root + path
-    for root, rows in (
-        ("", _OPENAI + _NATIVE),
-        ("/v1", _OPENAI + _OPENAI_ALONE),
-        ("/api", _OLLAMA),
-    )
-    for path, _, _ in rows
+_LM_STUDIO = (
+    ("/models", lm_studio.list_models, "GET"),
+    ("/models/{name:path}", lm_studio.show_model, "GET"),
+    ("/chat/completions", text.chat, "POST"),
+    ("/completions", text.completions, "POST"),
+    ("/embeddings", embeddings.embeddings, "POST"),
 )
-# Whose errors are told under a path, whether or not a route is there.
-_MANNERS: Mapping[str, Manner] = {"/v1/messages": ANTHROPIC, "/messages": ANTHROPIC, "/api": OLLAMA}
+_ROUTES = tuple(
+    Route(root + path, handler, methods=[verb])
+    for root, rows in (
+        ("/v1", _OPENAI + _OPENAI_ALONE),
+        ("/api/v0", _LM_STUDIO),
+        ("/api", _OLLAMA),
+        ("", _OPENAI + _NATIVE),
+    )
+    for path, handler, verb in rows
+)
+_PATHS = frozenset(route.path for route in _ROUTES)
+# Whose errors are told under a path, whether or not a route is there. The first root counts.
+_MANNERS: Mapping[str, Manner] = {
+    "/v1/messages": ANTHROPIC, "/messages": ANTHROPIC, "/api/v0": USUAL, "/api": OLLAMA,
+}  # fmt: skip
 
 _MAX_ECHO = 200  # characters of a path that an error repeats
 _USUAL_TERMS, _UNWATCHED, _NOWHERE = Terms(), Watched(), Reach()
@@ -147,14 +159,7 @@ def create_app(
     bodies = Bodies(access.all_bodies_bytes)
     Gauges(live.status, metrics.registry, bodies)
     app = Starlette(
-        routes=[
-            *(
-                Route("/v1" + path, handler, methods=[verb])
-                for path, handler, verb in _OPENAI + _OPENAI_ALONE
-            ),
-            *(Route("/api" + path, handler, methods=[verb]) for path, handler, verb in _OLLAMA),
-            *(Route(path, handler, methods=[verb]) for path, handler, verb in _OPENAI + _NATIVE),
-        ],
+        routes=_ROUTES,
         middleware=[
             Middleware(_Slashless),
             Middleware(Guard, access, patience, bodies, metrics.refused, manner_at, books.rate),

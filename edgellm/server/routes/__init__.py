@@ -5,6 +5,7 @@ API, where those that are kept are `stored`, and those that nobody waits for in 
 `anthropic` has Anthropic's, `embeddings`, `models` and `rerank` what their names say.
 llama-server's are `completion` and `infill` (which answer in its dialect, `native_completion`),
 `lora`, `props` and `words`. Ollama's texts are in `ollama`, its vectors in `ollama_embed`, what it
-tells of models in `ollama_models`; `warned` are answers with a remark. `about` and `steps` tell of
-this server, `usage` of who used what of it. `reach` is what requests may name beyond it.
+tells of models in `ollama_models`; LM Studio's models in `lm_studio`. `warned` are answers with a
+remark. `about` and `steps` tell of this server, `usage` of who used what of it. `reach` is what
+requests may name beyond it.
 """

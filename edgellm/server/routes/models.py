@@ -3,8 +3,6 @@
 Anthropic's clients ask by the same path, and name their API's version: they get its fields.
 """
 
-from collections.abc import Iterable
-
 import msgspec
 from msgspec import UNSET, UnsetType
 from starlette.requests import Request
@@ -47,9 +45,11 @@ class ModelList(msgspec.Struct):
 
 async def list_models(request: Request) -> Response:
     """Each model, and after it its adapters: they are asked for like models."""
+    models = models_of(request)
     if _is_anthropics(request):
-        return json_response(model_list(_all_anthropics(models_of(request))))
-    cards, models = [], models_of(request)
+        theirs = [_anthropics(served, name) for served in models for name in names_of(served)]
+        return json_response(model_list(theirs))
+    cards = []
     for served in models:
         cards.append(_card(served, models.aliases_of(served)))
         cards += [_adapter_card(served, adapter.name) for adapter in served.engine.adapters]
@@ -72,12 +72,9 @@ def _is_anthropics(request: Request) -> bool:
     return "anthropic-version" in request.headers
 
 
-def _all_anthropics(models: Iterable[Served]) -> list[AnthropicCard]:
-    cards = []
-    for served in models:
-        names = (served.name, *(adapter.name for adapter in served.engine.adapters))
-        cards += [_anthropics(served, name) for name in names]
-    return cards
+def names_of(served: Served) -> tuple[str, ...]:
+    """Its own, and those of its adapters."""
+    return (served.name, *(adapter.name for adapter in served.engine.adapters))
 
 
 def _anthropics(served: Served, name: str) -> AnthropicCard:
