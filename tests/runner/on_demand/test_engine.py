@@ -1,82 +1,19 @@
 """Real workers that take turns: a budget that has room for one of them."""
 
 import asyncio
-import time
-from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
-from real_model import SHARED_MODELS, demo_path, needs_shared_models, plan
+from on_demand_runs import WITHIN_S, Machine, asleep, during
+from real_model import SHARED_MODELS, needs_shared_models
 from supervisor_runs import collect, greedy, reaching
 
-from edgellm.chat.messages import Claim
-from edgellm.errors import DoesNotFit, NotServing, Overloaded
-from edgellm.runner.on_demand.caretaker import Caretaker
-from edgellm.runner.on_demand.engine import OnDemand
-from edgellm.runner.on_demand.room import Room
+from edgellm.errors import NotServing, Overloaded
+from edgellm.runner.on_demand import room
 from edgellm.runner.supervisor import Supervisor
-from edgellm.selector.plan import Placement, Share
 
 pytestmark = pytest.mark.model
 
-WITHIN_S = 120
 UNKNOWN = ((7, 1.0),)  # an adapter that was never loaded
-
-
-class Machine:
-    """Its models take 6 of 10 bytes each: one fits, or as many as `budget` says."""
-
-    def __init__(self, budget=10, keep_s=float("inf"), max_queue=512):
-        self.asked = []  # of the caretaker's look: what was taken
-        self.budget = budget
-        self.caretaker = Caretaker(Room({}), look=self.look)
-        self.keep_s = keep_s
-        self.max_queue, self.engines, self.started = max_queue, {}, []
-        self.trouble = {}  # by model: what its next start raises
-
-    def model(self, name, needs=6, prefix_ram_bytes=0):
-        share = Share("cpu", "cpu", (), needs, 0, 0)
-        planned = replace(
-            plan(),
-            model=name,
-            placement=Placement((share,), 0),
-            prefix_ram_bytes=prefix_ram_bytes,
-        )
-        self.engines[name] = OnDemand(self.caretaker, planned, self.new, self.start, self.keep_s)
-        return self.engines[name]
-
-    def new(self, planned):
-        return Supervisor(str(demo_path()), planned, max_queue=self.max_queue)
-
-    async def start(self, engine, smaller):
-        self.started.append(engine.plan.model)
-        if trouble := self.trouble.pop(engine.plan.model, None):
-            engine.path = "/nowhere.gguf"  # the real worker's own words are another test's
-            engine = trouble(engine, smaller)
-        await engine.start()
-
-    def look(self, taken, since_s):
-        self.asked.append(taken)
-        return {"cpu": self.budget}
-
-    @property
-    def there(self):
-        return {name for name, one in self.engines.items() if one.tenant.here}
-
-
-def during(machine, scenario):
-    async def run():
-        try:
-            return await asyncio.wait_for(scenario(), WITHIN_S)
-        finally:
-            await asyncio.gather(*(one.stop() for one in machine.engines.values()))
-
-    return asyncio.run(run())
-
-
-async def asleep(*engines):
-    while any(one.state != "sleeping" for one in engines):  # noqa: ASYNC110 - nobody tells it
-        await asyncio.sleep(0.01)
 
 
 def test_the_second_is_loaded_in_the_firsts_place_and_both_say_the_same():
@@ -117,7 +54,8 @@ def test_an_answer_is_written_to_its_end_before_its_model_makes_place():
     assert during(machine, scenario) == (400, 4)
 
 
-def test_many_of_both_at_once_are_each_answered_once():
+def test_many_of_both_at_once_are_each_answered_once(monkeypatch):
+    monkeypatch.setattr(room, "PATIENCE_S", WITHIN_S)  # a slow machine's stays are as many
     machine = Machine()
 
     async def scenario():
@@ -198,115 +136,6 @@ def test_the_queue_of_one_that_sleeps_is_bounded_like_any():
     during(machine, scenario)
 
 
-def test_a_smaller_plan_is_kept_for_the_next_stays():
-    machine = Machine(budget=20)
-    machine.trouble["one"] = lambda engine, smaller: smaller(replace(engine.plan, n_ctx=2048))
-
-    async def scenario():
-        one = machine.model("one", needs=8)
-        await one.start()
-        n_ctx = one.plan.n_ctx
-        one.lease.dismiss()
-        await asleep(one)
-        await one.tokenize("a", False)
-        return n_ctx, one.plan.n_ctx
-
-    assert during(machine, scenario) == (2048, 2048)
-
-
-def test_who_waits_for_one_that_ran_out_of_memory_is_answered_by_the_smaller():
-    machine = Machine()
-    late = []
-
-    def runs_out(engine, smaller):
-        async def start():
-            await asyncio.sleep(0.05)  # somebody waits
-            engine._give_up(DoesNotFit("2 GiB short"))
-            late.append(asyncio.create_task(machine.engines["one"].tokenize("late", False)))
-            await asyncio.sleep(0.05)
-            await smaller(replace(engine.plan, n_ctx=2048)).start()
-
-        return SimpleNamespace(start=start)
-
-    async def scenario():
-        one = machine.model("one")
-        machine.trouble["one"] = runs_out
-        asked = (collect(one, "Once upon", greedy(5)), one.tokenize("a", False))
-        (_, ended), told = await asyncio.gather(*asked)
-        return ended.n_output, len(told.tokens) > 0, len((await late[0]).tokens) > 0
-
-    assert during(machine, scenario) == (5, True, True)
-
-
-def test_a_deadline_that_passes_while_a_smaller_plan_is_looked_for_is_told_then():
-    machine = Machine()
-    told = asyncio.Event()
-
-    def runs_out(engine, smaller):
-        async def start():
-            await asyncio.sleep(0.05)  # somebody waits
-            engine._give_up(DoesNotFit("2 GiB short"))
-            await told.wait()
-            await smaller(replace(engine.plan, n_ctx=2048)).start()
-
-        return SimpleNamespace(start=start)
-
-    async def scenario():
-        one = machine.model("one")
-        machine.trouble["one"] = runs_out
-        soon = Claim(deadline_s=time.monotonic() + 0.2)
-        late = await collect(one, "Once upon", greedy(5, claim=soon))
-        told.set()
-        return late, await collect(one, "Once upon", greedy(5))
-
-    (text, failed), (_, ended) = during(machine, scenario)
-    assert (text, failed.kind, failed.http_status) == ("", "DeadlinePassed", 504)
-    assert ended.n_output == 5, "the smaller one answers who comes then"
-
-
-@pytest.mark.parametrize("last", [DoesNotFit("nothing smaller"), OSError("no more files")])
-def test_who_waits_is_told_when_nothing_smaller_loads(last):
-    machine = Machine()
-
-    def runs_out(engine, smaller):
-        async def start():
-            await asyncio.sleep(0.05)
-            engine._give_up(DoesNotFit("2 GiB short"))
-            await asyncio.sleep(0.05)
-            raise last
-
-        return SimpleNamespace(start=start)
-
-    async def scenario():
-        one = machine.model("one")
-        machine.trouble["one"] = runs_out
-        asked = (collect(one, "Once upon", greedy(5)), one.tokenize("a", False))
-        told = await asyncio.gather(*asked, return_exceptions=True)
-        await asleep(one)
-        return told
-
-    (text, failed), error = during(machine, scenario)
-    assert (text, failed.kind, failed.message) == ("", "DoesNotFit", "2 GiB short")
-    assert isinstance(error, DoesNotFit)
-
-
-def test_one_that_can_not_be_loaded_tells_whoever_waits_and_is_tried_again():
-    machine = Machine()
-
-    def does_not(engine, smaller):
-        raise DoesNotFit("too large today")
-
-    async def scenario():
-        one = machine.model("one")
-        machine.trouble["one"] = does_not
-        with pytest.raises(DoesNotFit, match="too large today"):
-            await one.start()
-        assert one.state == "sleeping"
-        return (await collect(one, "Once upon", greedy(3)))[1].n_output
-
-    assert during(machine, scenario) == 3
-
-
 def test_whoever_waits_when_the_server_ends_is_told():
     machine = Machine()
 
@@ -344,31 +173,6 @@ def test_who_comes_after_it_was_stopped_is_told_so_and_not_kept_waiting():
             await asyncio.wait_for(one.tokenize("b", False), 60)
 
     during(machine, scenario)
-
-
-def test_one_that_was_stopped_is_not_tried_smaller():
-    machine = Machine()
-    stopped = []
-
-    def stops(engine, smaller):
-        one = machine.engines["one"]
-        stopped.append(asyncio.create_task(one.stop(0.1)))
-
-        async def then_smaller():
-            await stopped[0]
-            await smaller(engine.plan).start()
-
-        return SimpleNamespace(start=then_smaller)
-
-    async def scenario():
-        one = machine.model("one")
-        machine.trouble["one"] = stops
-        with pytest.raises(NotServing):
-            await one.start()
-        await asyncio.sleep(0.1)
-        return one.pid
-
-    assert during(machine, scenario) is None
 
 
 @needs_shared_models
