@@ -1,9 +1,9 @@
-"""Whose rows come into the next step, how many, and how they are computed. Pure.
+"""Which rows go into the next step, how many, and how they are computed. Pure.
 
-`fairness` says who is next, `turns` who may run together; `pace` says how long a prompt's chunk may
-be, by `costs` that `rehearsal` measured and every step corrects, of which `looking_back` is what a
-prompt's depth adds. `mask_turns` says whose structures may take time of it. `crowding` takes
-threads away beside a busy neighbour, `layouts` says whether the other layout of KV cells would have
-been faster, `recorder` keeps the last thousand steps; `smoothing` is how what is measured anew
-moves what is believed.
+`fairness` says who is next, `turns` who may run together. `pace` bounds a prompt's chunk by what
+steps cost: `costs`, which `rehearsal` measures at load and every step corrects, and of which
+`looking_back` is the part that grows with a prompt's depth. `mask_turns` bounds the time that
+structures may take of a step. `crowding` computes with fewer threads beside a busy neighbour.
+`layouts` says whether the other layout of the KV cells would have been faster. `recorder` keeps the
+last thousand steps; `smoothing` is how a new measurement moves an old belief.
 """

@@ -1,18 +1,18 @@
-"""What a step costs by its rows. Pure: measured at start, corrected by every step since.
+"""What a step costs by its number of rows. Pure: measured at start, corrected by every step.
 
-The cost is not proportional to the rows, and not even monotonic: the kernels work on blocks, so on
-one CPU three rows take 49 ms and four 31. Whoever decides how many rows a step gets asks here:
-padding (scheduler.py), the length of a prompt's chunk (pace.py), the length of a draft.
+The cost is not proportional to the rows, and not even monotonic: kernels work on blocks, so on one
+CPU three rows take 49 ms and four 31. Whoever decides on a number of rows asks here: for padding
+(scheduler.py), a prompt's chunk (pace.py), the length of a draft (speculation.py).
 
     step_s(n)          n rows that each want logits: streams that decode, drafts that are verified
-    mixed_s(d, p, at)  d such rows and p rows of prompts beside them, with what lies before these
+    mixed_s(d, p, at)  d such rows and p rows of prompts, which look back on `at`
 
 Both start from tables that rehearsal.py measured on nearly empty memory. Real steps cost more as
-conversations get longer, so what is observed moves a factor for all sizes at once; a size that is
-off by itself moves its own entry too, slowly. What prompts cost by their depth is a term of its own
-(looking_back.py), and each of the two terms answers for its part of what a step was off by. What is
-known beforehand of the next step moves the factors before it (`slow_down`): they would learn it by
-the steps that are too long already.
+conversations get longer, so an observed step moves a factor that is common to all sizes; and, much
+more slowly, the entry of its own size. What prompts cost by their depth is a term of its own
+(looking_back.py): what a step was off by is split between the two terms by their parts of it. What
+is known beforehand about the next step moves the factors at once (`slow_down`); otherwise they
+would learn it from steps that are already too long.
 """
 
 from collections.abc import Mapping
@@ -20,20 +20,21 @@ from typing import NamedTuple
 
 from edgellm.runner.pacing.looking_back import NOTHING, Before, LookingBack
 
-_SMOOTHING = 0.3  # weight of the newest step in the common factor
-_PROMPT_SMOOTHING = 0.5  # of prompts, whose steps are long and few
-_LOOK_SMOOTHING = 0.7  # of a step that was made to find out
-_LEAST_TELLING = 0.05  # of what a prompt's rows take: a smaller part was not seen
-_OFF = 1.5  # so much dearer than thought
-_OWN_SMOOTHING = 0.05  # and in a size's own entry: one busy second must not bend the curve
-_KEEP = 0.99  # how much of an entry that was not seen is still believed, for each step since
-_WORTH_PADDING = 0.93  # of the cost without: less gain than that is noise
+# Weight of the newest step in the common factor:
+_SMOOTHING = 0.3
+_PROMPT_SMOOTHING = 0.5  # of one with a prompt: these are long and few
+_LOOK_SMOOTHING = 0.7  # of one without, that was made to resolve a doubt
+_OWN_SMOOTHING = 0.05  # and in its size's own entry: one busy second must not bend the curve
+_KEEP = 0.99  # of the trust in an entry stays with each step that doesn't show it
+_LEAST_TELLING = 0.05  # of a prompt's cost: a smaller part of it can't be told from noise
+_OFF = 1.5  # times as dear as believed is a doubt
+_WORTH_PADDING = 0.93  # of the cost without: a smaller gain is noise
 _MAX_PADDING = 3  # rows
-_BOUND = 4.0  # one observation counts as at most so many times off: a stopped process is no step
+_BOUND = 4.0  # an observation counts as off by so much at most: a stopped process is no step
 
 
 class Table:
-    """Seconds by rows, straight lines between what is known."""
+    """Seconds by number of rows, with straight lines between the known sizes."""
 
     def __init__(self, known: Mapping[int, float] | None = None) -> None:
         self._known = dict(sorted((known or {}).items()))
@@ -50,7 +51,7 @@ class Table:
 
     @property
     def row_s(self) -> float:
-        """One of as many rows as were ever seen."""
+        """One row's, in a batch of the largest known size."""
         return self._known[self.largest] / self.largest if self._known else 0.0
 
     def put(self, n_rows: int, seconds: float) -> None:
@@ -61,8 +62,8 @@ class Table:
         self._known[n_rows] *= factor
 
     def at(self, n_rows: int) -> float | None:
-        """None: nothing is known. Beyond the largest known size, each row costs what one of its
-        rows costs on average; below the smallest, as much as that one."""
+        """None: nothing is known. Beyond the largest known size the cost grows in proportion; below
+        the smallest it is that one's."""
         if not self._known:
             return None
         below: tuple[int, float] | None = None
@@ -80,8 +81,8 @@ class Table:
 
 
 class _PromptCost(NamedTuple):
-    rows_s: float  # of its rows, wherever they are
-    back_s: float  # of their looking back
+    rows_s: float  # of its rows, at any depth
+    back_s: float  # of looking back from there
 
     @property
     def all_s(self) -> float:
@@ -96,9 +97,9 @@ class StepCosts:
         switch_s: float = 0.0,
         looking_back: LookingBack | None = None,
     ) -> None:
-        """`decode`: seconds of so many rows of as many sequences, all with logits. `prompt`: of so
-        many rows of one sequence, the last with logits. Either may be empty: it is learnt then.
-        `switch_s`: what a step takes longer that has more or fewer rows than the one before."""
+        """`decode`: seconds by rows, each of another sequence and all with logits. `prompt`: by
+        rows of one sequence, only the last with logits. Either may be empty, and is then learnt.
+        `switch_s`: what a step takes longer if it has another number of rows than the last one."""
         self.looking_back = looking_back or LookingBack()
         self.switch_s = switch_s
         self._slowdown = 1.0
@@ -109,15 +110,15 @@ class StepCosts:
         self._decode, self._prompt = Table(decode), Table(prompt)
         self._measured = frozenset(decode)
         self._decode_factor = self._prompt_factor = 1.0
-        self._prompt_least = 1.0  # since the last step without prompts
-        self._is_off = False  # that step said so
-        self._vain_factor = 0.0  # the prompts' when such a step told nothing of a doubt
-        self._n_steps = 0
-        self._seen: dict[int, int] = {}  # by rows of a step without prompts: when it was the last
+        self._prompt_least = 1.0  # least prompt factor since the last step without prompts
+        self._is_off = False  # that step was far from what was believed
+        self._vain_factor = 0.0  # the prompt factor when such a step resolved no doubt
+        self._n_steps = 0  # without prompts
+        self._seen: dict[int, int] = {}  # by rows: which of these steps was the last of that size
 
     def slow_down(self, times: float) -> None:
-        """From the next step on all take so many times what they take at their best, whatever they
-        were said to take before."""
+        """From now on every step takes so many times what it takes at best. Replaces what was said
+        before."""
         ratio, self._slowdown = times / self._slowdown, times
         self._decode_factor *= ratio
         self._prompt_factor *= ratio
@@ -125,20 +126,20 @@ class StepCosts:
         self._vain_factor *= ratio
 
     def step_s(self, n_rows: int) -> float | None:
-        """None: no step was ever seen."""
+        """Seconds of a step with so many decoding rows. None: no step was ever seen."""
         cost_s = self._decode.at(n_rows)
         return None if cost_s is None else cost_s * self._decode_factor
 
     @property
     def n_seen(self) -> int:
-        """The most decoding rows whose step was ever seen: beyond it, a cost is a guess."""
+        """The most decoding rows of any step seen: beyond it, a cost is a guess."""
         return self._decode.largest
 
     @property
     def doubtful(self) -> bool:
-        """Steps with prompts got dearer for long. Either prompts are or the machine is slower: a
-        step without a prompt would tell. If one didn't, no other is asked for before
-        prompts got as much dearer again: they must go on beside streams of which none tells."""
+        """Steps with prompts have become much dearer: is it the prompts, or is the machine slower?
+        A step without prompts would tell. If it didn't, no other is asked for until prompts have
+        become as much dearer again: prompts must go on even where such steps tell nothing."""
         return self._is_in_doubt and self._prompt_factor > _OFF * self._vain_factor
 
     @property
@@ -146,7 +147,7 @@ class StepCosts:
         return self._is_off or self._prompt_factor > _OFF * self._prompt_least
 
     def mixed_s(self, n_decode: int, n_prompt: int, before: Before = NOTHING) -> float | None:
-        """None: nothing like it was ever seen."""
+        """Seconds of a step with both. None: nothing like it was ever seen."""
         base_s = self.step_s(n_decode) if n_decode else 0.0
         if not n_prompt:
             return base_s
@@ -154,13 +155,13 @@ class StepCosts:
         return None if base_s is None or prompt is None else base_s + prompt.all_s
 
     def detour_s(self, n_rows: int) -> float:
-        """What it costs that the next step has so many rows: there and, one day, back."""
+        """The cost of another number of rows than the last step's: of switching to it and back."""
         return 0.0 if n_rows == self._last_rows else 2 * self.switch_s
 
     def padded(self, n_rows: int) -> int:
         """The cheapest number of rows that holds so many, of those that were measured at start.
 
-        Whoever pads should leave it now and then, so that the smaller size's entry stays true.
+        Whoever pads should sometimes not, so that the smaller size's entry stays true.
         """
         now_s = self._decode.at(n_rows)
         if now_s is None or n_rows not in self._measured:
@@ -178,8 +179,8 @@ class StepCosts:
         unsure_s: float = 0.0,
         before: Before = NOTHING,
     ) -> None:
-        """A step of so many rows took so long, or up to `unsure_s` less: then what is believed is
-        moved no further than to the nearest of that, and what lies within tells nothing."""
+        """A step of so many rows took `elapsed_s`, or up to `unsure_s` less. A belief that lies
+        within this range stays; another moves towards the near end of the range."""
         if n_decode + n_prompt != self._last_rows:
             elapsed_s = max(elapsed_s - self.switch_s, elapsed_s / 4)
         self._last_rows = n_decode + n_prompt
@@ -198,8 +199,8 @@ class StepCosts:
     def _observe_prompt(
         self, n_decode: int, n_prompt: int, elapsed_s: float, before: Before
     ) -> None:
-        # What the decoding rows would have cost alone is not this step's to tell: at least a
-        # quarter of it is the prompt's.
+        # The decoding rows are taken to cost what they would alone; but at least a quarter of the
+        # step is put down to the prompt.
         base_s = (self.step_s(n_decode) or 0.0) if n_decode else 0.0
         prompt_s = max(elapsed_s - base_s, elapsed_s / 4)
         known = self._prompt_cost(n_decode, n_prompt, before)
@@ -215,7 +216,7 @@ class StepCosts:
         self._vain_factor = min(self._vain_factor, self._prompt_factor)
 
     def _knows(self, n_decode: int, n_prompt: int) -> bool:
-        """Whether such a step was seen, and not only guessed from others."""
+        """Whether such a step was seen, and isn't merely guessed from others."""
         return bool(self._prompt) if n_prompt else n_decode in self._decode
 
     def _observe_decode(self, n_rows: int, elapsed_s: float) -> None:
@@ -233,12 +234,12 @@ class StepCosts:
         self._seen[n_rows] = self._n_steps
 
     def _prompt_cost(self, n_decode: int, n_prompt: int, before: Before) -> _PromptCost | None:
-        """What the prompt's rows add: the weights were read for the decoding rows already."""
+        """What the prompt's rows add to a step that reads the weights for its decoding rows."""
         whole_s = self._prompt.at(n_decode + n_prompt)
         if whole_s is None:
             return None
         saved_s = (self._prompt.at(n_decode) or 0.0) if n_decode else 0.0
-        row_s = whole_s / (n_decode + n_prompt)  # a row at its best: none is cheaper than that
+        row_s = whole_s / (n_decode + n_prompt)  # a prompt's row adds half of it at least
         added_s = max(whole_s - saved_s, row_s * n_prompt / 2)
         n_more = self.looking_back.in_rows(n_decode, n_prompt, before)
         back_s = n_more * self._prompt.row_s

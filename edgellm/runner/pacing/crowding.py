@@ -1,19 +1,23 @@
-"""How many threads compute the next step. Pure: told what steps took, on the clock and of the CPU.
+"""How many threads compute the next step. Pure: told what steps took, by the clock and of the CPU.
 
-An operation ends when its slowest thread does, and a step has hundreds of them. So a process that
-wants one of the cores for itself stops all threads time and again: on two cores beside one busy
-neighbour two threads make a third of the tokens that they make alone, one thread makes three
-quarters.
+An operation ends when its slowest thread does, and a step has hundreds of operations. So another
+process that wants one of the cores to itself stops all threads again and again: on two cores beside
+one busy neighbour, two threads make a third of the tokens that they make alone, and one thread
+makes three quarters.
 
-That somebody is there shows in our own CPU time: a thread that computes, or spins until the others
-have, takes one second of it a second. If less came, fewer threads are tried, and kept where steps
-got shorter by it; from time to time all of them get another look, the seldomer the more often that
-was in vain. Steps with a prompt's chunk are no trials, which would last seconds, since hardly two
-chunks have as many rows; they have as many threads as the trials have settled on. Only a long chunk
-keeps all: of so much work llama.cpp deals out pieces, and whoever has a core takes more of them.
+Our own CPU time shows that there is a neighbour: a thread that computes, or spins until the others
+have, takes one second of it a second. If we got less, fewer threads are tried, and kept if steps
+became shorter. From time to time all threads get another try, less often the more often that was in
+vain.
+
+Steps with a prompt's chunk are no trials: hardly two chunks have as many rows, so a trial would
+last seconds. They run on as many threads as the trials have settled on. Only a long chunk keeps
+all: llama.cpp deals out so much work in pieces, and whoever has a core takes more of them.
 Milliseconds of one thread and of two beside that neighbour, a 0.6 B model: 5 rows 118 and 200, 32
-rows 298 and 565, 128 rows 983 and 1354, 512 rows 4941 and 4927. Answers stay the same, but for the
-rounding of flash attention, which divides its work among the threads.
+rows 298 and 565, 128 rows 983 and 1354, 512 rows 4941 and 4927.
+
+Answers stay the same, except for the rounding of flash attention, which divides its work among the
+threads.
 """
 
 from collections import defaultdict
@@ -21,13 +25,13 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from statistics import median
 
-_MOST_ROWS = 32  # of a step that others can be compared with
-_LONG_ROWS = 128  # more are work enough to be dealt out
-_LOST = 0.3  # of a thread; less than that may be our own gateway's doing
+_MOST_ROWS = 32  # of a step that may serve as a trial
+_LONG_ROWS = 128  # more than that are dealt out in pieces
+_LOST = 0.3  # of a thread's time; less than that may be our own gateway's doing
 _N_TRIED = 4  # steps of a trial that have as many rows as some before
 _N_TRIED_MOST = 12  # of all sizes
-_FASTER = 0.95
-_WATCHED_S = 0.25  # of computing, as all times here: who rests learns nothing
+_FASTER = 0.95  # of the time before counts as faster
+_WATCHED_S = 0.25  # of computing, like all times here: nothing is learnt at rest
 _FIRST_S, _LAST_S = 0.25, 8.0  # between two looks at all threads
 _LAST_HOLD_S = 30.0  # between trials that were in vain
 
@@ -51,8 +55,8 @@ class ThreadCount:
         self._use = next(self._counts)
 
     def of(self, n_rows: int, n_beside: int = 0, *, reads_prompt: bool = False) -> int:
-        """For the next step. Threads of our own that compute beside it have a core each: nobody has
-        to find out that they are there."""
+        """Threads for the next step. `n_beside` threads of our own compute beside it, and are left
+        a core each: no trial is needed to find out about them."""
         if n_rows > _LONG_ROWS:
             return self._most
         is_trial = n_rows <= _MOST_ROWS and not reads_prompt
@@ -106,8 +110,8 @@ def _watch(n: int) -> Generator[Use, Took, list[Took]]:
 
 
 def _fewer(n: int, got: float) -> list[int]:
-    """How many to try, of `n` threads that had the time of `got`: as many, or only those that had
-    a core for themselves, where each of the others had half of one."""
+    """The numbers of threads to try, where `n` got the CPU time of `got`: as many as that; or as
+    many as had a core to themselves, if each of the others had half of one."""
     lost = n - got
     if lost < _LOST:
         return []

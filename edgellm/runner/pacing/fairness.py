@@ -1,15 +1,16 @@
-"""Who is next: the order of those who wait, by key, priority and age. Pure; no clock but what it is
-told. The scheduler asks, and decides nothing of this itself.
+"""Who is next: the order of waiting requests, by key, priority and age. Pure; it is told the time.
 
-Between keys: whoever has been served least for its weight goes first, counted in tokens, those of
-an answer twice as dear as those of a prompt. A key that had nothing to ask saves nothing up. (VTC:
-Sheng et al., "Fairness in Serving Large Language Models", OSDI 2024, algorithm 2.)
+Between keys: the one that has been served least for its weight goes first. Service is counted in
+tokens, those of an answer twice as dear as those of a prompt. A key that asks for nothing saves
+nothing up. (VTC: Sheng et al., "Fairness in Serving Large Language Models", OSDI 2024, algorithm
+2.)
 
-Within a key: by arrival, which a priority moves by `_LEVEL_S` a level, lower ones earlier, as vLLM
-spells it. So a request of low priority waits for newcomers of a higher one no longer than the
-levels between them say: nobody starves, and nothing has to be sorted again as time goes by.
+Within a key: by arrival, shifted by `_LEVEL_S` for each level of priority; lower levels go earlier,
+as in vLLM. So a request waits for newcomers of a better priority no longer than the levels between
+them are worth: nobody starves, and nothing has to be sorted anew as time goes by.
 
-What does not fit into memory yet may be passed by what does, but only so often; then all wait.
+A request that doesn't fit into memory yet may be passed by others that do, but only so often; after
+that all wait for it.
 """
 
 from bisect import insort
@@ -44,8 +45,8 @@ class Queue:
         return bool(self._lines)
 
     def __iter__(self) -> Iterator[Sequence]:
-        """All who wait, as they would come in if each had room. The first of them cost no more than
-        a look at each key."""
+        """All who wait, in the order in which they would be admitted if there were room for each.
+        Lazy: the first of them cost no more than a look at each key."""
         spent, heads = self._spent(), []
         for i, (key, line) in enumerate(self._lines.items()):  # `i`: of two alike, the older key
             rest = iter(tuple(line))
@@ -63,7 +64,7 @@ class Queue:
 
     @property
     def unordered(self) -> Iterator[Sequence]:
-        """All who wait."""
+        """All who wait, which is quicker than in order."""
         return chain.from_iterable(self._lines.values())
 
     def find(self, request_id: int) -> Sequence | None:
@@ -72,7 +73,7 @@ class Queue:
 
     def add(self, sequence: Sequence) -> None:
         key, spent = sequence.params.claim.key, self._spent()
-        if key not in spent:  # it had nothing here
+        if key not in spent:  # it has been idle: it starts level with whoever got least
             least = min(spent.values(), default=self._last_served)
             self._served[key] = max(self._served.get(key, 0.0), least)
         insort(self._lines.setdefault(key, []), sequence, key=_turn)
@@ -97,7 +98,7 @@ class Queue:
 
     @property
     def closed(self) -> bool:
-        """This round is over: somebody was passed often enough, or enough were tried."""
+        """This round is over: somebody was passed too often already, or enough were tried."""
         passed_enough = any(one.n_passed >= self._n_passes for one in self._refused)
         return passed_enough or len(self._refused) > _MOST_TRIES
 
@@ -114,7 +115,7 @@ class Queue:
 
     @property
     def next_deadline_s(self) -> float:
-        """Of all, waiting or running. Infinite: nobody has one."""
+        """The earliest of all, waiting or running. Infinite: nobody has one."""
         return min(map(_deadline_s, self._dated.values()), default=float("inf"))
 
     def overdue(self, now_s: float) -> list[Sequence]:
@@ -140,9 +141,9 @@ class Queue:
 
 
 def by_turns(prefilling: list[Sequence], n_step: int) -> list[Sequence]:
-    """Who gets a chunk of the prompt first: every other step whoever has the least left to read,
-    in the others the oldest. A short prompt doesn't wait for a long one to be read, and a long
-    one takes at most twice the time."""
+    """The order in which prompts get their chunks: in every other step the one with the least left
+    to read comes first, in the others the oldest. So a short prompt doesn't wait for a long one,
+    and the long one takes at most twice the time."""
     return sorted(prefilling, key=lambda each: each.n_pending) if n_step % 2 else prefilling
 
 

@@ -1,8 +1,8 @@
 """Whose structures are followed in the next step, where all together would take too long. Pure.
 
-A token's mask takes microseconds, and a tenth of a second where a structure is made to hurt; all
-of a step are computed one after the other, while everybody waits. So those that take long share
-what such a step may take: the others of them sit it out, and come first in one of the next.
+A token's mask takes microseconds; but a tenth of a second where a structure is made to hurt. All
+masks of a step are computed one after the other, while everybody waits. So those that take long
+share a bounded part of a step: the rest of them sit it out, and come first in one of the next.
 """
 
 from collections.abc import Sequence as Many
@@ -13,8 +13,8 @@ MOST_S = 0.03  # of a step, for the masks of all; one that takes longer by itsel
 
 
 def sitting_out(sequences: Many[Sequence]) -> list[Sequence]:
-    """Of those that would decode. Who has sat out the most steps comes first: each has its turn at
-    least once in as many of them, whichever steps it is asked in."""
+    """Which of the sequences that would decode now have to wait. Whoever has sat out the most steps
+    comes first: so with n slow masks each has its turn at least every n-th time."""
     if not [one for one in sequences if one.mask]:
         return []
     share_s = MOST_S / max(1, len(sequences))
@@ -32,5 +32,5 @@ def sitting_out(sequences: Many[Sequence]) -> list[Sequence]:
 
 
 def mask_s(sequence: Sequence) -> float:
-    """Its last token's mask, which says what the next one will take."""
+    """What its last token's mask took: the best guess for the next one."""
     return sequence.mask.took_s if sequence.mask else 0.0

@@ -1,13 +1,13 @@
 """How long a prompt's chunk may be while other streams run. Pure: it is told what steps took.
 
-A step that carries a prompt's chunk makes every running stream wait for it. The workload profile
-says how long that wait may be (`itl_target_s`), costs.py what so many rows take: the chunk is the
-one that is read fastest of those that keep the target. It shrinks as the prompt gets deeper and its
-rows dearer, so the last gaps are no longer than the first.
+A step with a prompt's chunk in it makes every running stream wait. The workload profile says how
+long that wait may be (`itl_target_s`), and costs.py what a number of rows takes. Of the chunks that
+keep the target, the one is taken whose rows are read fastest. It shrinks as the prompt gets deeper
+and its rows dearer, so the last gaps between tokens are no longer than the first.
 
-No step takes just what was thought: rows look at another block of cells, something is copied
-beside, the machine has a bad moment. So the aim lies below the target, by as much as steps have
-come late of late.
+No step takes exactly what was expected: its rows look at one more block of cells, something is
+copied alongside, the machine has a bad moment. So the aim lies below the target, by as much as
+steps have lately been late.
 """
 
 import math
@@ -18,22 +18,23 @@ from typing import NamedTuple
 from edgellm.runner.pacing.costs import StepCosts
 from edgellm.runner.pacing.looking_back import NOTHING, Before, Sizes
 
-# Where the streams alone use up the target, prompts still get as much time as they: whoever waits
-# for a first token must not starve.
-_LEAST_SHARE = 1.0  # of what the decoding rows of a step take
-_UNREAD_S = 1.0  # between tokens that nobody reads as they come: what batch work wishes for, too
-_FIRST_LATE = 0.04  # of a step's time: how late they are thought to come before one was seen
-_MOST_LATE = 0.3  # counts of one: a stopped process says nothing of the next step
-_NEWEST = 0.1  # weight of the newest step's
-_ROOM = 3.0  # times the root of the mean square, to which steps in good time add nothing
+# Where decoding alone uses up the target, prompts still get as much time as decoding does: whoever
+# waits for a first token must not starve.
+_LEAST_SHARE = 1.0  # of what a step's decoding rows take
+_UNREAD_S = 1.0  # the target where nobody reads tokens as they come; batch work's target, too
+# How late steps come, as a part of the time expected:
+_FIRST_LATE = 0.04  # believed before a step was seen
+_MOST_LATE = 0.3  # counted of one step: a stopped process says nothing about the next one
+_NEWEST = 0.1  # weight of the newest step in the mean square, to which steps in time add 0
+_ROOM = 3.0  # root mean squares that the aim lies below the target
 _LEAST_AIM = 0.7  # of the target
 
 
 class Unread(NamedTuple):
-    """Of one prompt."""
+    """The part of one prompt that is still to be read."""
 
     n_rows: int
-    depth: int  # tokens before them
+    depth: int  # tokens before it
 
 
 class Pace:
@@ -43,16 +44,16 @@ class Pace:
         costs: StepCosts | None = None,
         slowdown: Callable[[], float] = lambda: 1.0,
     ) -> None:
-        """`slowdown`: how many times as long the next step takes because threads of our own compute
-        beside it."""
+        """`itl_target_s`: between two tokens of a stream; None: nobody counts. `slowdown`: how many
+        times as long the next step takes, because other threads of this process compute."""
         self.itl_target_s = itl_target_s
         self.costs = costs or StepCosts()
         self._slowdown = slowdown
         self._late_square = _FIRST_LATE**2
-        self._masks_s = 0.0  # as told for the next step
+        self._masks_s = 0.0  # of the next step, as `chunk` was told
 
     def begin(self) -> None:
-        """The next step is decided on."""
+        """The next step is about to be planned."""
         self._masks_s = 0.0
         self.costs.slow_down(self._slowdown())
 
@@ -65,8 +66,9 @@ class Pace:
         whole_s: float | None = None,
         before: Before = NOTHING,
     ) -> None:
-        """`elapsed_s`: of the rows; `whole_s`: of the step, with what else was done in it; `before`
-        the prompts' rows."""
+        """A step is over. `elapsed_s`: what its rows took, perhaps `unsure_s` less (costs.py);
+        `whole_s`: the step with all else that was done in it; `before`: what its prompts' rows
+        looked back on."""
         if n_prompt_rows and n_decode_rows and self.itl_target_s is not None:
             thought_s = self.costs.mixed_s(n_decode_rows, n_prompt_rows, before)
             self._compare(thought_s, whole_s or elapsed_s)
@@ -79,7 +81,7 @@ class Pace:
 
     @property
     def aim(self) -> float:
-        """Of the target."""
+        """The part of the target to aim at."""
         return max(_LEAST_AIM, 1 / (1 + _ROOM * math.sqrt(self._late_square)))
 
     def chunk(
@@ -93,23 +95,24 @@ class Pace:
         in_tiles: int | None = None,
         is_read: bool = True,
     ) -> int:
-        """How many prompt rows may go into the next step beside `n_decoding` running streams, whose
-        structures take `masks_s` of it. `unread`: of each prompt, at least one, in the order of who
-        is given rows. `n_sitting`: of the streams, how many wait and have no row in it. `in_tiles`:
-        as in Before; None: as many as their depth. `is_read`: somebody reads one of the streams as
-        it comes.
+        """How many prompt rows may go into the next step, beside `n_decoding` running streams whose
+        masks take `masks_s` of it.
 
-        Who waits for a first token counts as much as who waits for the next one: seven newcomers
-        beside one stream may hold it up eight times as long as the target says, while one long
-        prompt beside eight streams has to go in small pieces. But nobody counts for more than it
-        can use: else a long prompt would get the time of six short ones that came with it.
+        `unread`: the prompts (at least one), in the order in which they are given rows.
+        `n_sitting`: those of the streams that sit this step out. `in_tiles`: as in Before; None: as
+        many as the depth. `is_read`: somebody reads one of the streams as it comes.
+
+        Whoever waits for a first token counts as much as whoever waits for the next one: beside one
+        stream, seven newcomers may hold it up for eight times the target, while one long prompt
+        beside eight streams goes in small pieces. But no prompt counts for more than it can use:
+        otherwise a long one would get the time of six short ones that came with it.
         """
         self._masks_s = masks_s
         alone_s = self.costs.step_s(n_decoding) if n_decoding else None
         if alone_s is None or self.itl_target_s is None or n_free_rows < 1:
             return n_free_rows
         if self.costs.doubtful:
-            return 0  # one step of the streams alone, to know what they take by now
+            return 0  # one step without prompts, to see what the streams take by now
         target_s = self.itl_target_s if is_read else max(self.itl_target_s, _UNREAD_S)
         n_most = min(n_free_rows, sum(each.n_rows for each in unread))
         n_beside = n_decoding - n_sitting
@@ -130,9 +133,9 @@ class Pace:
 
 
 def _fastest(sizes: Sizes, cost_s: Callable[[int], float], aim_s: float, most_s: float) -> int:
-    """Of the numbers of rows whose step takes no longer than is aimed at, the one that is read in
-    the least time a row; 1 if there is none. The first whole tile may take what the aim leaves of
-    the target: with fewer rows, each takes more than twice the time where it lies deep."""
+    """The number of rows that are read in the least time a row, of those whose step takes at most
+    `aim_s`; 1 if none does. One whole tile may take up to `most_s`: with fewer rows than a tile, a
+    deep row takes more than twice the time."""
 
     def a_second(n_rows: int) -> float:
         return n_rows / max(cost_s(n_rows), 1e-9)
@@ -144,7 +147,8 @@ def _fastest(sizes: Sizes, cost_s: Callable[[int], float], aim_s: float, most_s:
 
 
 def _largest(block: range, cost_s: Callable[[int], float], most_s: float) -> int:
-    """Of these numbers of rows, of which more cost more. 0: even the first takes too long."""
+    """The largest that takes at most `most_s`, of numbers of rows of which more cost more. 0: even
+    the first takes too long."""
     if cost_s(block[-1]) <= most_s:
         return block[-1]
     n_fit = bisect_right(block, most_s, key=cost_s)
@@ -152,7 +156,7 @@ def _largest(block: range, cost_s: Callable[[int], float], most_s: float) -> int
 
 
 def _chunks(unread: Sequence[Unread], n_rows: int) -> Iterator[tuple[int, int]]:
-    """Of so many rows: of each prompt how many, and the tokens before them."""
+    """How so many rows are dealt out: of each prompt how many, and the tokens before them."""
     for each in unread:
         n_taken = min(each.n_rows, n_rows)
         yield n_taken, each.depth

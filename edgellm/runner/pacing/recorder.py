@@ -1,8 +1,8 @@
 """The flight recorder: what the last thousand steps took, and what was in them. Pure.
 
-A step's wall time is one turn of the worker's loop: reading what came, deciding, computing, telling
-it through the pipe. What of it is not native (llama.cpp's own work: memory operations, decode,
-sampling) is what this program costs, and the first thing to look at when a token comes late.
+A step's wall time is one turn of the worker's loop: read what came, decide, compute, tell it
+through the pipe. The part of it that is not native (llama.cpp's own work: memory operations,
+decoding, sampling) is what this program itself costs: look there first when a token comes late.
 """
 
 from collections import deque

@@ -1,14 +1,14 @@
-"""What steps of this model cost on this machine, measured once before it is ready. Pure: the
-decoding and the clock are handed in.
+"""What steps of this model cost on this machine, measured once before it is ready. Pure: decoding
+and the clock are handed in.
 
-Every size is decoded twice, and the fastest time counts: the first one makes llama.cpp lay out its
-graph anew. What is over in no time is decoded three times, since CUDA records a graph the second
-time it sees it and plays it from the third (ggml-cuda.cu, ggml_backend_cuda_graph_compute); what
-takes long is decoded once. On a slow machine the budget ends it early; the sizes come in the order
-of what is missed most, and what is missing is read between the others (costs.py).
+Every size is decoded twice, and the faster time counts: the first time llama.cpp lays out its graph
+anew. What takes next to no time is decoded three times, because CUDA records a graph the second
+time it sees it and replays it from the third (ggml-cuda.cu, ggml_backend_cuda_graph_compute); what
+takes long is decoded once. On a slow machine the budget ends it early: sizes come in the order in
+which they would be missed most, and missing ones are interpolated (costs.py).
 
-What all that laying out costs is measured last, by a step of two rows among many of one. On a fast
-GPU it is more than a step (an H100 computes one of a 0.6 B model in 1.3 ms), on a CPU nothing.
+The cost of laying out a graph anew is measured last, by a step of two rows among many of one. On a
+fast GPU it is more than a step (an H100 computes one of a 0.6 B model in 1.3 ms), on a CPU nothing.
 """
 
 from collections.abc import Callable, Mapping
@@ -79,8 +79,8 @@ def rehearse(
 
 
 def _switch_s(known: dict[int, float], decode: Decode, clock: Clock, token: int) -> float:
-    """What a step takes longer that has another number of rows than the one before it, with what
-    it makes those after it take longer. Whatever the budget: it is asked where steps are short."""
+    """What a change in the number of rows costs, in that step and in those right after it. Outside
+    of the budget: it is measured only where steps are short."""
     one, two = _streams(1, token, 1), _streams(2, token, 1)
     one_s, two_s = known.get(1, _LONG_S), known.get(2, _LONG_S)
     if one_s + two_s > _SHORT_S:
@@ -99,7 +99,7 @@ def _timed(decode: Decode, rows: tuple[Row, ...], clock: Clock) -> float:
 
 
 def _streams(n_rows: int, token: int, n_sequences: int) -> tuple[Row, ...]:
-    """One row each; the last sequence has what is left, as if it were guessed."""
+    """One row each; the last sequence gets the rest, as if they were guesses."""
     ids = [min(i, n_sequences - 1) for i in range(n_rows)]
     return tuple(Row(seq_id, i - seq_id, token, True) for i, seq_id in enumerate(ids))
 

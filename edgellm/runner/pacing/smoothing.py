@@ -1,4 +1,4 @@
-"""What something is believed to take, after it was measured once more. Pure."""
+"""What something is believed to take, after one more measurement. Pure."""
 
 _NEWEST = 0.3  # weight of the newest measurement
 

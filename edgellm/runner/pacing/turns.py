@@ -1,10 +1,12 @@
-"""Who runs together. A context has one set of LoRA adapters at a time, so the sequences of one step
-share theirs; sequences of other sets wait, and the sets take turns. Pure: told what steps took.
+"""Who runs together. Pure: it is told what steps took.
 
-A change costs a step's preparation anew, so a set keeps its turn for a while: as long as the
-others' streams may wait by the inter-token target. With G sets of equal turns a stream waits for
-G - 1 turns and its own step. Without a target (batch work) a second is long enough to make the
-changes cheap, and short enough not to look stuck.
+A context has one set of LoRA adapters at a time, so all sequences of a step share theirs. Where
+running sequences have different sets, the sets take turns.
+
+To change the set costs the next step a new graph. So a set keeps its turn for a while: for as long
+as the inter-token target lets the others' streams wait. With G sets and equal turns, a stream waits
+for G - 1 turns and its own step. Without a target (batch work) a turn is a second: long enough to
+make changes cheap, short enough not to look stuck.
 """
 
 from collections import deque
@@ -21,16 +23,16 @@ _TURN_S = 1.0  # without a target
 class Turns:
     def __init__(self, pace: Pace) -> None:
         self._pace = pace
-        self._line: deque[AdapterSet] = deque()  # the first one's turn it is; newcomers come last
+        self._line: deque[AdapterSet] = deque()  # it is the first one's turn; newcomers come last
         self._spent_s = 0.0  # of this turn
         self._step_s = 0.0
-        self._is_empty = False  # nothing was computed since `next` was asked
+        self._is_empty = False  # nothing has been computed since `next` was called
 
     def next(self, running: Iterable[Sequence]) -> AdapterSet:
         """The set of the next step: of one of these sequences, if there are any."""
         wanted = dict.fromkeys([sequence.params.adapters for sequence in running])
         if len(wanted) == len(self._line) == 1 and self._line[0] in wanted and not self._is_empty:
-            self._is_empty = True  # nobody to take turns with: nearly always
+            self._is_empty = True  # nobody to take turns with: nearly always the case
             return self._line[0]
         before = self._line[0] if self._line else None
         self._line = deque(one for one in self._line if one in wanted)
@@ -46,7 +48,7 @@ class Turns:
         return self._line[0]
 
     def observe(self, elapsed_s: float) -> None:
-        """What a step of this turn took."""
+        """A step of this turn took so long."""
         self._is_empty = False
         self._spent_s += elapsed_s
         self._step_s = smoothed(self._step_s or None, elapsed_s)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from real_model import plan
 
+from edgellm.profiles import load_profiles
 from edgellm.runner.pacing.costs import StepCosts
 from edgellm.runner.pacing.layouts import Attention, LayoutChoice, Part, n_shared
 
@@ -33,6 +34,11 @@ def test_in_a_pool_strangers_pass_over_one_anothers_cells_and_in_streams_they_do
     assert pool > 2 * streams
     alone = Attention().looks(STRANGERS[:1])
     assert alone.pool == alone.streams == pytest.approx(streams / 16)
+
+
+def test_a_cell_that_is_passed_over_costs_what_it_costs_the_planner():
+    kernels = load_profiles().speed.cpu.kernels
+    assert {one.plain.masked_ratio for one in kernels if one.plain} == {Attention().masked_look}
 
 
 def test_what_all_have_in_common_is_read_once_in_a_pool_and_by_each_in_streams():
