@@ -1,6 +1,5 @@
 """Headers over HTTP, against a hub on loopback that counts what it is asked for."""
 
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -108,13 +107,9 @@ def test_twenty_quantizations_cost_twenty_requests_and_the_vocabulary_once(
         server.add(REPO, f"tiny-{label}.gguf", data[label])
     assert sum(map(len, data.values())) > 120 * MIB
     models = hub.list_files(REPO).listing.models
-    began_s = time.perf_counter()
     found = read_remote_headers(hub, models)
-    took_s = time.perf_counter() - began_s
-    print(f"{files_asked(server)} requests, {server.sent_bytes:,} bytes, {took_s:.2f} s")
     assert files_asked(server) == 20
     assert server.sent_bytes <= 16 * MIB
-    assert took_s < 3.0
     for model, headers in zip(models, found, strict=True):
         whole = parse_header(data[model.quant], len(data[model.quant]))
         (header,) = headers
