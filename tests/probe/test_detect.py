@@ -1,6 +1,5 @@
 import json
 import shutil
-import time
 
 import pytest
 from probe_fakes import ALL, CAPTURES, captured
@@ -306,11 +305,9 @@ def test_what_was_asked_can_be_shown_afterwards():
 
 
 @pytest.mark.model
-def test_this_machine_is_read_within_its_time():
-    began_s = time.monotonic()
+def test_this_machine_is_read():
     hardware = detect(measure_bandwidth=False)
 
-    assert time.monotonic() - began_s < 10.0, "1.5 s on a quiet machine"
     assert hardware.host.total_bytes > 0
     assert hardware.cpu.n_physical_cores >= 1
     assert "CPU" in hardware.ggml_registries

@@ -46,7 +46,7 @@ def test_a_hanging_program_is_given_up_in_time_and_so_are_its_children():
     answer = SystemSources().run(("sh", "-c", "sleep 30 & wait"), 0.2)
 
     assert answer == Silence("timeout", "sh gave no answer within 0.2 s")
-    assert time.monotonic() - began_s < 10.0
+    assert time.monotonic() - began_s < 25.0
 
 
 def test_one_that_is_stuck_in_the_kernel_is_left_to_a_thread_that_knows_its_end():
