@@ -1,4 +1,5 @@
-"""Projectors of random weights, tiny but real: llama.cpp loads them, and two pictures differ."""
+"""Projectors of random weights, tiny but real: llama.cpp loads them, and two pictures differ, or
+two sounds."""
 
 import random
 import struct
@@ -10,6 +11,8 @@ from edgellm.models.gguf.values import Cursor
 
 DEMO_WIDTH = 256  # of the demo model's vectors
 _WIDTH, _FF, _PATCH, _BLOCKS = 64, 128, 8, 2
+_F16 = 1
+_N_MELS, _POSITIONS, _STACK = 16, 1500, 50  # Whisper's 30 seconds become 30 rows
 
 
 def projector_bytes(kind="mlp", width=DEMO_WIDTH, *, side=32, seed=3):
@@ -19,7 +22,32 @@ def projector_bytes(kind="mlp", width=DEMO_WIDTH, *, side=32, seed=3):
     n_patches = (side // _PATCH) ** 2
     n_positions = {"mlp": n_patches + 1, "gemma3": n_patches}.get(kind)
     tensors = [*_encoder(n_positions), *_KINDS[kind](width)]
-    header = gguf_bytes(_metadata(kind, width, side), tensors, data=False)
+    return _file(_metadata(kind, width, side), tensors, seed)
+
+
+def audio_projector_bytes(width=DEMO_WIDTH, *, seed=3):
+    """Ultravox's: Whisper's encoder, and a row for each second of what is cut to 30 seconds."""
+    audio = {
+        "num_mel_bins": _N_MELS,
+        "embedding_length": _WIDTH,
+        "feed_forward_length": _FF,
+        "projection_dim": width,
+        "block_count": _BLOCKS,
+        "attention.head_count": 4,
+        "attention.layer_norm_epsilon": 1e-5,
+        "projector.stack_factor": _STACK,
+    }
+    metadata = {
+        "general.architecture": "clip",
+        "clip.has_audio_encoder": True,
+        "clip.projector_type": "ultravox",
+        **{f"clip.audio.{key}": value for key, value in audio.items()},
+    }
+    return _file(metadata, list(_ultravox(width)), seed)
+
+
+def _file(metadata, tensors, seed):
+    header = gguf_bytes(metadata, tensors, data=False)
     draw = random.Random(seed)
     return header + b"".join(_values(tensor, draw) for tensor in tensors)
 
@@ -51,9 +79,13 @@ def _encoder(n_positions):
     yield Tensor("v.patch_embd.weight", (_PATCH, _PATCH, 3, _WIDTH))
     if n_positions:
         yield Tensor("v.position_embd.weight", (_WIDTH, n_positions))
+    yield from _blocks("v", ("attn_q", "attn_k", "attn_v", "attn_out"))
+
+
+def _blocks(of, with_bias):
     for i in range(_BLOCKS):
-        block = f"v.blk.{i}."
-        for name in ("attn_q", "attn_k", "attn_v", "attn_out"):
+        block = f"{of}.blk.{i}."
+        for name in with_bias:
             yield from _linear(block + name, _WIDTH, _WIDTH)
         yield from _norm(block + "ln1")
         yield from _norm(block + "ln2")
@@ -80,6 +112,22 @@ def _qwen2vl(width):
     yield from _norm("v.post_ln")
     yield from _linear("mm.0", 4 * _WIDTH, 4 * _WIDTH)
     yield from _linear("mm.2", 4 * _WIDTH, width)
+
+
+def _ultravox(width):
+    """Whisper's keys have no bias."""
+    yield Tensor("a.position_embd.weight", (_WIDTH, _POSITIONS))
+    for i, n_in in ((1, _N_MELS), (2, _WIDTH)):
+        yield Tensor(f"a.conv1d.{i}.weight", (3, n_in, _WIDTH), _F16)
+        yield Tensor(f"a.conv1d.{i}.bias", (1, _WIDTH))
+    yield from _blocks("a", ("attn_q", "attn_v", "attn_out"))
+    for i in range(_BLOCKS):
+        yield Tensor(f"a.blk.{i}.attn_k.weight", (_WIDTH, _WIDTH))
+    yield from _norm("a.post_ln")
+    yield Tensor("mm.a.norm_pre.weight", (_STACK * _WIDTH,))
+    yield Tensor("mm.a.mlp.1.weight", (_STACK * _WIDTH, 2 * _FF))
+    yield Tensor("mm.a.norm_mid.weight", (_FF,))
+    yield Tensor("mm.a.mlp.2.weight", (_FF, width))
 
 
 _KINDS = {"mlp": _mlp, "gemma3": _gemma3, "qwen2vl_merger": _qwen2vl}
@@ -124,5 +172,6 @@ def _values(tensor, draw):
     if "norm" in tensor.name or (tensor.name.endswith("weight") and "ln" in tensor.name):
         centre = 1.0
     spread = 0.3 if len(tensor.shape) == 1 else 1 / tensor.shape[0] ** 0.5
-    data = struct.pack(f"<{n}f", *(draw.gauss(centre, spread) for _ in range(n)))
+    code = "e" if tensor.type_id == _F16 else "f"
+    data = struct.pack(f"<{n}{code}", *(draw.gauss(centre, spread) for _ in range(n)))
     return data + bytes(-len(data) % 32)

@@ -9,9 +9,11 @@ import zlib
 from dataclasses import dataclass
 from typing import Final
 
+from edgellm.chat import sounds
 from edgellm.errors import BadRequest
+from edgellm.models.anatomy.projectors import Modality
 
-MAX_PICTURES: Final = 16  # of one request
+MAX_PICTURES: Final = 16  # of one request, sounds among them
 MAX_BYTES: Final = 10 << 20  # of one file; all together are bounded by the request's body
 MAX_PIXELS: Final = 32_000_000  # 96 MB as RGB, and a progressive JPEG's twice more
 MAX_ASPECT: Final = 200  # the long side over the short one: a rounded one must not become 0
@@ -31,8 +33,8 @@ _SEGMENTS: Final = frozenset({0xDB, 0xC4, _DRI, 0xFE, *range(0xE0, 0xF0)})
 
 @dataclass(frozen=True, slots=True)
 class Pictures:
-    """`mark` is the text that stands in the prompt where each of the files is seen, in order;
-    `names` say where the client wrote them, for errors that blame one."""
+    """`mark` is the text that stands in the prompt where each of the files is seen, or heard, in
+    order; `names` say where the client wrote them, for errors that blame one."""
 
     mark: str
     files: tuple[bytes, ...]
@@ -42,13 +44,19 @@ class Pictures:
     def n_bytes(self) -> int:
         return sum(map(len, self.files))
 
+    @property
+    def modalities(self) -> frozenset[Modality]:
+        """By what the bytes are, whatever the client calls them: so is decoded what comes."""
+        return frozenset("audio" if sounds.format_of(one) else "vision" for one in self.files)
+
 
 def check_shown(prompt: str, pictures: Pictures) -> None:
     """Raises BadRequest where a chat template left one out, or shows one twice."""
     n_shown = prompt.count(pictures.mark)
     if n_shown != len(pictures.files):
+        n_files = len(pictures.files)
         raise BadRequest(
-            f"the model's chat template shows {n_shown} of {len(pictures.files)} pictures",
+            f"the model's chat template shows {n_shown} of {n_files} pictures or sounds",
             hint="put them into the user's messages",
             param="messages",
         )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from edgellm.cli.flow import Flow
 from edgellm.cli.history import History
 from edgellm.cli.output import columns, say, say_error
-from edgellm.cli.pictures import data_urls
+from edgellm.cli.pictures import audio_parts, image_parts
 from edgellm.cli.serving.client import Client
 from edgellm.cli.serving.find import meant_by
 from edgellm.cli.waiting import Waiting
@@ -17,12 +17,13 @@ from edgellm.errors import ContextTooLong, EdgellmError
 from edgellm.harmless import prose
 from edgellm.tui.terminal import has_style
 from edgellm.tui.told.answers import Piece, Timings
-from edgellm.tui.told.questions import Asked, Message, thinking, with_pictures
+from edgellm.tui.told.questions import Asked, Message, Part, thinking, with_pictures
 from edgellm.units import format_rate, format_seconds
 
 _HELP = """\
   /clear        forget what was said
   /image FILE   show a picture with the next question
+  /audio FILE   play a sound with it
   /think on     think first; off: answer at once; alone: as the model does
   /system TEXT  what the model is told before everything; forgets what was said
   /verbose      tell how long each answer took, or stop telling
@@ -64,7 +65,7 @@ class Answering:
     system: str | None = None
     options: Mapping[str, object] = field(default_factory=dict)
     verbose: bool = False
-    pictures: Sequence[str] = ()  # data URLs, shown with the next question
+    pictures: Sequence[Part] = ()  # and sounds: they come with the next question
     said: list[Message] = field(default_factory=list)
     shows_thoughts: bool = True
 
@@ -142,9 +143,9 @@ class Answering:
                     if has_begun or not asked.leave_out():
                         raise
 
-    def show(self, path: str) -> None:
-        """With the next question, after those that wait for it. Raises BadRequest."""
-        self.pictures = (*self.pictures, *data_urls([path]))
+    def show(self, parts: Sequence[Part]) -> None:
+        """With the next question, after those that wait for it."""
+        self.pictures = (*self.pictures, *parts)
 
     def forget(self) -> None:
         self.said.clear()
@@ -223,7 +224,9 @@ def _was_command(answering: Answering, word: str, rest: str) -> bool:
         case "/think":
             _think(answering, rest)
         case "/image":
-            _show(answering, rest)
+            _show(answering, image_parts, rest)
+        case "/audio":
+            _show(answering, audio_parts, rest)
         case "/verbose":
             answering.verbose = not answering.verbose
             say(f"(how long an answer took is {'' if answering.verbose else 'no longer '}told)")
@@ -281,9 +284,11 @@ def _think(answering: Answering, word: str) -> None:
     say(f"(the model {told})")
 
 
-def _show(answering: Answering, path: str) -> None:
+def _show(
+    answering: Answering, parts_of: Callable[[Sequence[str]], tuple[Part, ...]], path: str
+) -> None:
     try:
-        answering.show(path)
+        answering.show(parts_of([path]))
     except EdgellmError as error:
         say_error(error)
 

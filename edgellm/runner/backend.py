@@ -99,8 +99,9 @@ class Backend(Protocol):
         """That would take no time now; in a moment it may. Called on any thread."""
         ...
 
-    def see(self, file: bytes) -> tuple[Piece, ...]:
-        """May take seconds; called off the loop's thread. Raises BadRequest."""
+    def see(self, file: bytes, is_wanted: Callable[[], bool]) -> tuple[Piece, ...] | None:
+        """May take seconds; called off the loop's thread. None: it is wanted no more. Raises
+        BadRequest."""
         ...
 
     def decode(self, batch: Batch) -> Step:

@@ -192,6 +192,7 @@ def _plan(confirmed: Confirmed) -> Plan:
         speculate=goal.speculate if setting.n_draft else "off",
         projector=projector_path(candidate),
         projector_bytes=candidate.projector_bytes,
+        modalities=candidate.modalities,
         prefill_tok_s=confirmed.decision.winner.prefill_tok_s(chosen),
         power_w=placement_power_w(hardware, placement),
         bytes_from=confirmed.bytes_from,

@@ -7,6 +7,7 @@ Words are llama.cpp's: `n_ctx` is its total over all sequences, `n_ctx_seq` one 
 from dataclasses import field, replace
 from typing import Literal, NamedTuple
 
+from edgellm.models.anatomy.projectors import Modality
 from edgellm.models.gguf.header import GGUFHeader
 from edgellm.models.names import RepoFile
 from edgellm.models.spec import ModelSpec
@@ -74,6 +75,7 @@ class Candidate:
     headers: tuple[GGUFHeader, ...] = field(default=(), repr=False, compare=False)
     projector: RepoFile | None = None  # for pictures or sound; lies beside it
     projector_bytes: int = 0  # that it takes of the first accelerator, or of the host
+    modalities: tuple[Modality, ...] | None = None  # that it takes; None: its header wasn't read
     draft: "DraftFile | None" = None  # a smaller model that guesses for it, or its own head
 
 
@@ -233,8 +235,9 @@ class Plan:
     prefix_ram_bytes: int = 0  # host memory for conversations that leave the KV cells
     prefix_disk: str | None = None  # a folder where they outlive the worker
     prefix_disk_bytes: int = 0
-    projector: str | None = None  # the file beside it through which it sees pictures
+    projector: str | None = None  # the file beside it through which it sees or hears
     projector_bytes: int = 0  # that it takes; among its device's overhead
+    modalities: tuple[Modality, ...] | None = None  # that it takes; None: nobody knows yet
     draft: str | None = None  # the file of the draft model that is loaded beside it
     draft_bytes: int = 0  # that it, or the model's own head, takes; among the overhead, too
     n_replicas: int = 1  # of this plan side by side, on disjoint devices; for throughput

@@ -9,6 +9,7 @@ from typing import Literal
 from edgellm.chat.defaults import Defaults
 from edgellm.chat.templating.template import ChatTemplate
 from edgellm.errors import BadRequest, ModelNotFound, NotServing
+from edgellm.models.anatomy.projectors import Modality
 from edgellm.models.spec import ModelSpec
 from edgellm.runner.engine import Engine
 
@@ -18,6 +19,14 @@ _ROUTES: dict[Kind, str] = {
     "generative": "POST /v1/chat/completions",
     "embedding": "POST /v1/embeddings",
     "reranking": "POST /v1/rerank",
+}
+_LACKS: dict[Modality, str] = {
+    "vision": "sees no pictures without a projector for them",
+    "audio": "hears no sound without a projector for it",
+}
+_HAVE: dict[Modality, str] = {
+    "vision": "`edgellm serve gemma3:4b` brings one along",
+    "audio": "`edgellm serve ggml-org/ultravox-v0_5-llama-3_2-1b-GGUF` brings one along",
 }
 _LOADS_ONE = "`edgellm serve MODEL` loads one"
 _ANY = "*"
@@ -67,14 +76,22 @@ class Served:
             return ("rerank",) if self.kind == "reranking" else ("embedding",)
         return ("completion", "multimodal") if self.engine.plan.projector else ("completion",)
 
-    def check_sees(self) -> None:
-        """Raises BadRequest for a model that was served without a projector."""
-        if not self.engine.plan.projector:
-            raise BadRequest(
-                f"{self.name} sees no pictures: it is served without a projector",
-                hint="`edgellm serve MODEL --mmproj FILE`, with the file made for this model",
-                param="messages",
-            )
+    def takes(self, modality: Modality) -> bool:
+        """Where nobody has read its projector's header, its worker knows."""
+        plan = self.engine.plan
+        return bool(plan.projector) and (plan.modalities is None or modality in plan.modalities)
+
+    def check_takes(self, modalities: Iterable[Modality], param: str = "messages") -> None:
+        """Raises BadRequest for a model whose projector has no encoder for it, or that has none."""
+        for modality in modalities:
+            if not self.takes(modality):
+                has = "a projector for something else" if self.engine.plan.projector else "none"
+                raise BadRequest(
+                    f"{self.name} {_LACKS[modality]}; it is served with {has}",
+                    hint=f"`edgellm serve MODEL --mmproj FILE`, with the file made for this model; "
+                    f"{_HAVE[modality]}",
+                    param=param,
+                )
 
     def keep(self, idle_s: float | None) -> None:
         """How long it stays from now on while nobody asks, where that can be said; None: as it

@@ -96,6 +96,15 @@ def run(
         list[str] | None,
         typer.Option("--image", help="A picture to ask about; repeatable.", metavar="FILE"),
     ] = None,
+    audio: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--audio",
+            help="A sound to ask about; repeatable.",
+            metavar="FILE",
+            rich_help_panel="Pictures and sound",
+        ),
+    ] = None,
     system: Annotated[
         str | None, typer.Option(help="What the model is told before everything.", metavar="TEXT")
     ] = None,
@@ -119,11 +128,12 @@ def run(
     from edgellm.cli.conversation import Answering, converse, is_left_to_itself
     from edgellm.cli.history import users_history
     from edgellm.cli.output import is_terminal, print_json
-    from edgellm.cli.pictures import data_urls
+    from edgellm.cli.pictures import audio_parts, image_parts
     from edgellm.cli.serving.private import server_with
     from edgellm.errors import BadRequest
 
-    question, pictures = _question(prompt or ()), data_urls(image or ())
+    question = _question(prompt or ())
+    pictures = (*image_parts(image or ()), *audio_parts(audio or ()))
     if as_json and question is None:
         raise BadRequest("--json is for one question", hint='edgellm run MODEL --json "a question"')
     draft = drafting.named(pins)

@@ -1,4 +1,4 @@
-"""Whether the model sees pictures, and through which projector: the flags, and what comes of them.
+"""Whether the model sees or hears, and through which projector: the flags, and what comes of them.
 
 A projector that lies beside its model is used by itself. When it can't be, that is told and the
 model is served for text; only a projector that the user names must do.
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class Seeing:
-    HEADINGS: ClassVar = {"mmproj": "Pictures"}
+    HEADINGS: ClassVar = {"mmproj": "Pictures and sound"}
 
     mmproj: Annotated[
         str | None,
-        typer.Option("--mmproj", help="The projector to see pictures through.", metavar="FILE"),
+        typer.Option("--mmproj", help="The projector to see or hear through.", metavar="FILE"),
     ] = None
     no_mmproj: Annotated[
         bool, typer.Option("--no-mmproj", help="For text only, also where a projector is.")
@@ -48,7 +48,7 @@ class Seeing:
         if named and not resolved.is_local:  # the width is checked when the model is here
             size_bytes = _size_bytes(named)
             candidates = tuple(
-                replace(one, projector=None, projector_bytes=size_bytes)
+                replace(one, projector=None, projector_bytes=size_bytes, modalities=None)
                 for one in resolved.candidates
             )
         else:
@@ -67,27 +67,32 @@ def sighted(candidate: "Candidate", resolved: "Resolved") -> "Candidate":
     if resolved.projector:
         path = resolved.projector
         named = RepoFile(str(path), _size_bytes(path))
-        return replace(candidate, projector=named, projector_bytes=_bytes(path, candidate))
+        return _through(path, replace(candidate, projector=named))
     beside = candidate.projector
     if beside is None or not Path(beside.path).is_file():
         return candidate
     try:
-        return replace(candidate, projector_bytes=_bytes(Path(beside.path), candidate))
+        return _through(Path(beside.path), candidate)
     except BadGGUF as error:
         say(f"left out: {error}")
         return replace(candidate, projector=None, projector_bytes=0)
 
 
-def _bytes(path: Path, candidate: "Candidate") -> int:
-    """What it takes. Raises ModelNotFound, StorageError, BadGGUF."""
+def _through(path: Path, candidate: "Candidate") -> "Candidate":
+    """What it takes, and of what. Raises ModelNotFound, StorageError, BadGGUF."""
     from edgellm.errors import BadGGUF
     from edgellm.models import local
-    from edgellm.models.anatomy.projectors import check_projector, projector_bytes
+    from edgellm.models.anatomy.projectors import (
+        check_projector,
+        modalities_of,
+        projector_bytes,
+    )
 
     header = local.read_header(path)
     try:
         check_projector(header, candidate.headers[0])
-        return projector_bytes(header)
+        n_bytes = projector_bytes(header)
+        return replace(candidate, projector_bytes=n_bytes, modalities=modalities_of(header))
     except BadGGUF as error:
         raise BadGGUF(f"{path.name}: {error}", hint=error.hint) from error
 

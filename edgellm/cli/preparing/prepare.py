@@ -127,7 +127,10 @@ def _file(choice: Chosen, fetching: Fetching, name: str | None = None) -> tuple[
     here = pooled(here, resolved)
     if resolved.is_local:  # then its projector was looked at when it was resolved
         return path, replace(
-            here, projector=wanted.projector, projector_bytes=wanted.projector_bytes
+            here,
+            projector=wanted.projector,
+            projector_bytes=wanted.projector_bytes,
+            modalities=wanted.modalities,
         )
     return path, sighted(here, resolved)
 

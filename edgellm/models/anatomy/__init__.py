@@ -2,5 +2,5 @@
 
 `memory_kinds` is what each layer keeps for a sequence, `tensor_types` which weights lie in which
 type, `graph_facts` what makes a compute graph large. `adapters` are LoRAs, `projectors` encoders
-of pictures.
+of pictures and sound.
 """

@@ -4,7 +4,7 @@ own. All of it is on llama.cpp's first accelerator, or with the host where there
 Source: tools/mtmd/clip.cpp clip_ctx, build_vit, warmup.
 """
 
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from edgellm.errors import BadGGUF
 from edgellm.models.gguf.header import GGUFHeader
@@ -17,36 +17,56 @@ _ONE_SIZE: Final = frozenset({
     "gemma3", "idefics3", "internvl", "ldp", "ldpv2", "llama4", "mlp", "mlp_norm", "resampler",
 })  # fmt: skip
 _MOST_PATCHES: Final = 16_384
-_KINDS: Final = ("clip.projector_type", "clip.vision.projector_type")  # either (load_hparams)
+# One of them (load_hparams); a projector for both has the second and the third.
+_KINDS: Final = (
+    "clip.projector_type", "clip.vision.projector_type", "clip.audio.projector_type"
+)  # fmt: skip
 # The tensor that ends in the model's own space: the first of these that is there (clip.cpp
 # clip_n_mmproj_embd). Other kinds have others, which llama.cpp checks as it loads them.
 _LAST: Final = (
     "mm.input_projection.weight", "resampler.proj.weight", "mm.model.fc.weight", "mm.3.weight",
-    "mm.2.weight",
+    "mm.2.weight", "mm.a.fc.weight", "mm.a.mlp.3.weight", "mm.a.mlp.2.weight",
 )  # fmt: skip
 # A picture's rows depend on how many came before it, so they can't be named by its content.
 _COUNTS_PICTURES: Final = ("hunyuanvl",)
+_SPEAKS: Final = ("_gen", "_spkenc")  # the ends of kinds that make speech
 _EITHER_WAY: Final = _LAST[:2]  # stored transposed by some
 _AUDIO_POSITIONS: Final = 1_500  # thirty seconds as Whisper hears them
 
+Modality: TypeAlias = Literal["vision", "audio"]  # llama-server's words
+_ENCODERS: Final[dict[Modality, str]] = {"vision": "v.", "audio": "a."}  # by their tensors' names
+
+
+def modalities_of(header: GGUFHeader) -> tuple[Modality, ...]:
+    """What it has an encoder for."""
+    names = [tensor.name for tensor in header.tensors]
+    return tuple(
+        modality
+        for modality, prefix in _ENCODERS.items()
+        if any(name.startswith(prefix) for name in names)
+    )
+
 
 def projector_bytes(header: GGUFHeader) -> int:
-    """Weights, and the graph of the largest picture, with flash attention. Raises BadGGUF."""
+    """Weights, and the graphs of the largest picture and of thirty seconds, with flash attention:
+    one that takes both has two. Raises BadGGUF."""
     if header.architecture != "clip":
         raise BadGGUF("this is no projector (mmproj)")
     weights = sum(tensor.n_bytes for tensor in header.tensors)
-    return weights + max(_picture_bytes(header), _sound_bytes(header))
+    return weights + _picture_bytes(header) + _sound_bytes(header)
 
 
 def check_projector(header: GGUFHeader, model: GGUFHeader) -> None:
-    """Raises BadGGUF when the model can't see through it: made for another width, or for sound."""
+    """Raises BadGGUF when the model can't see or hear through it: made for another width, or to
+    speak."""
     if header.architecture != "clip":
         raise BadGGUF("this is no projector (mmproj)", hint="it is named mmproj-….gguf, mostly")
     if header.text("clip.projector_type") in _COUNTS_PICTURES:
         raise BadGGUF("projectors that number the pictures of a prompt aren't served")
-    if not any(tensor.name.startswith("v.") for tensor in header.tensors):
-        raise BadGGUF("this projector is for sound; only pictures are served")
-    if not any(map(header.text, _KINDS)):
+    kinds = [kind for kind in map(header.text, _KINDS) if kind]
+    if not modalities_of(header) or any(kind.endswith(_SPEAKS) for kind in kinds):
+        raise BadGGUF("this projector takes neither pictures nor sound; only these are served")
+    if not kinds:
         raise BadGGUF(
             "this projector doesn't say of which kind it is (clip.projector_type)",
             hint="it is of an older llama.cpp: take the mmproj file of another repository",
@@ -75,7 +95,7 @@ def _picture_bytes(header: GGUFHeader) -> int:
     patch = header.integer("clip.vision.patch_size") or 0
     if not side or not patch:
         return 0
-    kinds = map(header.text, _KINDS)
+    kinds = map(header.text, _KINDS[:2])
     n_patches = (side // patch) ** 2
     if not _ONE_SIZE.intersection(kinds):
         n_patches = max(n_patches, _MOST_PATCHES)

@@ -214,10 +214,12 @@ class LlamaBackend:
         """`n_beside` says how many threads of this process want a core beside the next step."""
         self._compute.n_beside = n_beside
 
-    def see(self, file: bytes) -> tuple[Piece, ...]:
+    def see(self, file: bytes, is_wanted: Callable[[], bool]) -> tuple[Piece, ...] | None:
         if self._sight is None:
-            raise BadRequest("this model sees no pictures", hint="serve it with --mmproj FILE")
-        return self._sight.see(file)
+            raise BadRequest(
+                "this model neither sees nor hears", hint="serve it with --mmproj FILE"
+            )
+        return self._sight.see(file, is_wanted)
 
     def _split(self, rows: tuple[Row, ...]) -> Iterator[tuple[Row, ...]]:
         """All rows in one call, or each sequence's in its own: kernels round by the rows beside.

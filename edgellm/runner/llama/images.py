@@ -1,8 +1,9 @@
-"""Pictures through llama.cpp's mtmd: a file becomes rows, and rows are decoded.
+"""Pictures and sound through llama.cpp's mtmd: a file becomes rows, and rows are decoded.
 
 Two threads meet here. `see` belongs to the one that looks at pictures: it decodes the file, cuts
 and scales it as the projector wants, and runs the encoder, whose buffers are its own. `decode`
-belongs to the loop. They share nothing but finished vectors.
+belongs to the loop. They share nothing but finished vectors. Sound goes the same way: a picture,
+here, is whatever the projector makes rows of.
 
 mtmd's functions throw nothing over the border: they return a code, and say why on their log.
 Sources: tools/mtmd/mtmd.h, mtmd-helper.cpp mtmd_helper_decode_image_chunk.
@@ -13,7 +14,7 @@ import ctypes
 import hashlib
 import os
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -21,8 +22,9 @@ import llama_cpp
 import numpy as np
 from llama_cpp import mtmd_cpp as mtmd
 
+from edgellm.chat import sounds
 from edgellm.chat.pictures import check_depth
-from edgellm.errors import BadRequest, EdgellmError
+from edgellm.errors import BadRequest, ContextTooLong, EdgellmError
 from edgellm.runner.batch import Row
 from edgellm.runner.intake.pictures import (
     PictureRows,
@@ -44,6 +46,7 @@ _DIMENSIONS = 4  # of a position: time, height, width, and one that nobody uses
 _NO_FFMPEG = b"/dev/null"
 _MOVING = np.array([[1], [1], [1], [0]], np.int32)  # the dimensions that a text before it moves
 _LARGE_SIDE = 4096  # pixels; no projector of llama.cpp's makes more tokens of a larger picture
+_PIECE_S = 30  # what encoders of sound are made for, and what a plan counts (projectors.py)
 _LISTENING: list[Any] = []  # mtmd has one log for the whole process
 
 
@@ -55,6 +58,9 @@ class Sight:
         loaded.owned.callback(mtmd.mtmd_free, self._mtmd)
         self._n_embd = int(llama_cpp.llama_model_n_embd_inp(loaded.model))
         self._whole = bool(mtmd.mtmd_decode_use_non_causal(self._mtmd, None))
+        self._sees = bool(mtmd.mtmd_support_vision(self._mtmd))
+        self._hears = bool(mtmd.mtmd_support_audio(self._mtmd))
+        self._most_s = self._most_seconds() if self._hears else 0.0
         self.uses_mrope = bool(mtmd.mtmd_decode_use_mrope(self._mtmd))
         self._refuse_others()
         self._batch = llama_cpp.llama_batch_init(plan.n_batch, self._n_embd, 1)
@@ -65,8 +71,11 @@ class Sight:
 
     # ── looking: the other thread's ──────────────────────────────────────────
 
-    def see(self, file: bytes) -> tuple[Piece, ...]:
-        """The picture's rows, and the tokens that the model wants around them. Raises BadRequest.
+    def see(
+        self, file: bytes, is_wanted: Callable[[], bool] = lambda: True
+    ) -> tuple[Piece, ...] | None:
+        """The file's rows, and the tokens that the model wants around them. Raises BadRequest,
+        ContextTooLong. None: it `is_wanted` no more, which is asked between its pieces.
 
         A file that was seen a while ago costs its digest.
         """
@@ -74,19 +83,42 @@ class Sight:
         if digest in self._seen:
             self._seen.move_to_end(digest)
             return self._seen[digest]
-        check_depth(file)
-        with _Bitmap(self._mtmd, file) as bitmap, _Chunks() as chunks:
-            part = mtmd.mtmd_input_part(None, bitmap)
-            parts = (ctypes.POINTER(mtmd.mtmd_input_part) * 1)(ctypes.pointer(part))
-            if mtmd.mtmd_tokenize_from_parts(self._mtmd, chunks, parts, 1, False) != 0:
-                raise BadRequest("this picture can't be cut to what the model sees")
-            pieces = tuple(self._piece(digest, i, chunk) for i, chunk in enumerate(_each(chunks)))
+        with _Bitmap(self._mtmd, self._checked(file)) as bitmap, _cut(self._mtmd, bitmap) as chunks:
+            self._check_rows(chunks)
+            found = []
+            for i, chunk in enumerate(chunks):
+                if not is_wanted():
+                    return None
+                found.append(self._piece(digest, i, chunk))
+        pieces = tuple(found)
         self._keep(digest, pieces)
         return pieces
 
+    def _checked(self, file: bytes) -> bytes:
+        """What a decoder may read of it. Raises BadRequest."""
+        if sounds.format_of(file):
+            if not self._hears:
+                raise BadRequest("this model hears no sound: its projector is for pictures")
+            return sounds.measured(file, self._most_s).file
+        if not self._sees:
+            raise BadRequest("this model sees no pictures: its projector is for sound")
+        check_depth(file)
+        return file
+
+    def _check_rows(self, chunks: Sequence[Any]) -> None:
+        """Before they are encoded, which may take minutes."""
+        n_rows = sum(int(mtmd.mtmd_input_chunk_get_n_tokens(chunk)) for chunk in chunks)
+        if n_rows >= self._plan.n_ctx_seq:
+            raise ContextTooLong(
+                f"it becomes {n_rows} tokens, more than a context of {self._plan.n_ctx_seq} holds",
+                hint="send less of it, or serve with a larger --ctx-size",
+                sizes=(n_rows, self._plan.n_ctx_seq),
+            )
+
     def _piece(self, digest: bytes, i: int, chunk: Any) -> Piece:
         n_rows = int(mtmd.mtmd_input_chunk_get_n_tokens(chunk))
-        if mtmd.mtmd_input_chunk_get_type(chunk) == mtmd.MTMD_INPUT_CHUNK_TYPE_TEXT:
+        kind = mtmd.mtmd_input_chunk_get_type(chunk)
+        if kind == mtmd.MTMD_INPUT_CHUNK_TYPE_TEXT:
             count = ctypes.c_size_t()
             tokens = mtmd.mtmd_input_chunk_get_tokens_text(chunk, ctypes.byref(count))
             return tuple(tokens[: count.value])
@@ -97,17 +129,21 @@ class Sight:
                 f"the micro-batch is {self._plan.n_ubatch}",
                 hint=f"scale it down, or serve with --ubatch-size {n_rows}",
             )
-        if mtmd.mtmd_encode_chunk(self._mtmd, chunk) != 0:
-            raise BadRequest("the model's encoder refuses this picture")
-        found = mtmd.mtmd_get_output_embd(self._mtmd)
-        vectors = np.ctypeslib.as_array(found, shape=(n_rows, self._n_embd)).copy()
-        if not np.isfinite(vectors).all():
-            raise BadRequest("the model's encoder gives no numbers for this picture")
+        vectors = self._encoded(chunk, n_rows)
         ids, places, n_positions = row_ids(digest, i, n_rows), None, None
-        if self.uses_mrope:
+        if self.uses_mrope and kind == mtmd.MTMD_INPUT_CHUNK_TYPE_IMAGE:
             places = _places(chunk, n_rows)
             n_positions = int(mtmd.mtmd_input_chunk_get_n_pos(chunk))
         return PictureRows(ids, vectors, vectors.nbytes, whole, places, n_positions)
+
+    def _encoded(self, chunk: Any, n_rows: int) -> Any:
+        if mtmd.mtmd_encode_chunk(self._mtmd, chunk) != 0:
+            raise BadRequest("the model's encoder refuses it")
+        found = mtmd.mtmd_get_output_embd(self._mtmd)
+        vectors = np.ctypeslib.as_array(found, shape=(n_rows, self._n_embd)).copy()
+        if not np.isfinite(vectors).all():
+            raise BadRequest("the model's encoder gives no numbers for it")
+        return vectors
 
     def _keep(self, digest: bytes, pieces: tuple[Piece, ...]) -> None:
         self._seen[digest] = pieces
@@ -138,19 +174,21 @@ class Sight:
         self, rows: Sequence[Row], picture: Placed, pictures: Sequence[Placed]
     ) -> list[int]:
         """Of all rows in the first dimension, then of all in the second, and so on."""
-        if picture.rows.places is None:
-            return [row.pos for row in rows]
+        savings = saved(pictures)
+        if picture.rows.places is None:  # one after the other, in every dimension
+            n_dimensions = _DIMENSIONS if self.uses_mrope else 1
+            return [position(row.pos, savings) for row in rows] * n_dimensions
         begin = rows[0].pos - picture.start
         own = picture.rows.places[:, begin : begin + len(rows)]
-        moved = own + position(picture.start, saved(pictures)) * _MOVING
+        moved = own + position(picture.start, savings) * _MOVING
         return [int(one) for one in moved.ravel()]
 
     # ── what can be served ───────────────────────────────────────────────────
 
     def _refuse_others(self) -> None:
-        if not mtmd.mtmd_support_vision(self._mtmd):
-            raise LoadError("file", "this projector is for sound; only pictures are served")
-        most = self._most_rows() if self._whole else 0
+        if not (self._sees or self._hears):
+            raise LoadError("file", "this projector is neither for pictures nor for sound")
+        most = self._most_rows() if self._whole and self._sees else 0
         if most > self._plan.n_ubatch:
             raise LoadError(
                 "other",
@@ -160,14 +198,30 @@ class Sight:
 
     def _most_rows(self) -> int:
         """Of a very large picture, by a placeholder: nothing is drawn, cut or encoded."""
-        bitmap = mtmd.mtmd_bitmap_init(_LARGE_SIDE, _LARGE_SIDE, None)
-        with contextlib.ExitStack() as cleanup, _Chunks() as chunks:
-            cleanup.callback(mtmd.mtmd_bitmap_free, bitmap)
-            part = mtmd.mtmd_input_part(None, bitmap)
-            parts = (ctypes.POINTER(mtmd.mtmd_input_part) * 1)(ctypes.pointer(part))
-            if mtmd.mtmd_tokenize_from_parts(self._mtmd, chunks, parts, 1, False) != 0:
-                return 0
-            return max(int(mtmd.mtmd_input_chunk_get_n_tokens(chunk)) for chunk in _each(chunks))
+        large = mtmd.mtmd_bitmap_init(_LARGE_SIDE, _LARGE_SIDE, None)
+        return max((n_rows for _, n_rows in self._tried(large)), default=0)
+
+    def _most_seconds(self) -> float:
+        """One that reads a recording whole, however long, takes memory with its length that nobody
+        has planned for."""
+        n_samples = (_PIECE_S + 1) * int(mtmd.mtmd_get_audio_sample_rate(self._mtmd))
+        tried = self._tried(mtmd.mtmd_bitmap_init_from_audio(n_samples, None))
+        n_pieces = sum(kind == mtmd.MTMD_INPUT_CHUNK_TYPE_AUDIO for kind, _ in tried)
+        return sounds.MAX_S if n_pieces > 1 else float(_PIECE_S)
+
+    def _tried(self, placeholder: Any) -> list[tuple[int, int]]:
+        """The kinds of its pieces, and the rows of each."""
+        with contextlib.ExitStack() as cleanup, contextlib.suppress(BadRequest):
+            cleanup.callback(mtmd.mtmd_bitmap_free, placeholder)
+            chunks = cleanup.enter_context(_cut(self._mtmd, placeholder))
+            return [
+                (
+                    int(mtmd.mtmd_input_chunk_get_type(chunk)),
+                    int(mtmd.mtmd_input_chunk_get_n_tokens(chunk)),
+                )
+                for chunk in chunks
+            ]
+        return []
 
 
 def apart(rows: Sequence[Row]) -> tuple[tuple[Row, ...], list[tuple[Row, ...]]]:
@@ -209,7 +263,7 @@ def _listen(lines: list[str] | None) -> None:
 
 
 class _Bitmap:
-    """A file's pixels, for as long as the block lasts. Raises BadRequest."""
+    """A file's pixels or samples, for as long as the block lasts. Raises BadRequest."""
 
     def __init__(self, context: Any, file: bytes) -> None:
         self._context, self._file = context, file
@@ -222,22 +276,28 @@ class _Bitmap:
             self._context, buffer, len(self._file), False, options
         )
         if not self._bitmap:
-            raise BadRequest("this picture is damaged, or of a kind that isn't read here")
+            raise BadRequest("it is damaged, or of a kind that isn't read here")
         return self._bitmap
 
     def __exit__(self, *_: object) -> None:
         mtmd.mtmd_bitmap_free(self._bitmap)
 
 
-class _Chunks:
-    def __enter__(self) -> Any:
-        self._chunks = mtmd.mtmd_input_chunks_init()
-        if not self._chunks:
-            raise EdgellmError("llama.cpp has no memory for a picture")
-        return self._chunks
-
-    def __exit__(self, *_: object) -> None:
-        mtmd.mtmd_input_chunks_free(self._chunks)
+@contextlib.contextmanager
+def _cut(context: Any, bitmap: Any) -> Iterator[list[Any]]:
+    """Into pieces that the encoder takes, and text around them. Raises BadRequest."""
+    chunks = mtmd.mtmd_input_chunks_init()
+    if not chunks:
+        raise EdgellmError("llama.cpp has no memory for a picture")
+    try:
+        part = mtmd.mtmd_input_part(None, bitmap)
+        parts = (ctypes.POINTER(mtmd.mtmd_input_part) * 1)(ctypes.pointer(part))
+        if mtmd.mtmd_tokenize_from_parts(context, chunks, parts, 1, False) != 0:
+            raise BadRequest("it can't be cut to what the model reads")
+        n_chunks = mtmd.mtmd_input_chunks_size(chunks)
+        yield [mtmd.mtmd_input_chunks_get(chunks, i) for i in range(n_chunks)]
+    finally:
+        mtmd.mtmd_input_chunks_free(chunks)
 
 
 def _places(chunk: Any, n_rows: int) -> Any:
@@ -246,11 +306,6 @@ def _places(chunk: Any, n_rows: int) -> Any:
     tokens = mtmd.mtmd_input_chunk_get_tokens_image(chunk)
     mtmd.mtmd_helper_image_get_decoder_pos(tokens, 0, found)
     return np.array([[p.t, p.y, p.x, p.z] for p in found], np.int32).T
-
-
-def _each(chunks: Any) -> Iterator[Any]:
-    for i in range(mtmd.mtmd_input_chunks_size(chunks)):
-        yield mtmd.mtmd_input_chunks_get(chunks, i)
 
 
 def _bytes_of(pieces: Sequence[Piece]) -> int:

@@ -1,10 +1,10 @@
-"""The thread that looks at pictures, beside the loop's: an encoder takes seconds where a step takes
-hundredths of one. It makes the text around them into tokens, too.
+"""The thread that looks at pictures, and hears sound, beside the loop's: an encoder takes seconds
+where a step takes hundredths of one. It makes the text around them into tokens, too.
 
-One picture after the other. What waits is bounded in bytes, and a client that has left costs no
-more than the picture that is being looked at. While it has work, `computes` says so, and the loop
-leaves it a core (llama/compute.py); of the others, on Linux, its threads take what decoding leaves
-(nice), and all of them on an idle machine.
+One file after the other. What waits is bounded in bytes, and a client that has left costs no more
+than the picture, or the half minute of sound, that is being encoded. While it has work, `computes`
+says so, and the loop leaves it a core (llama/compute.py); of the others, on Linux, its threads take
+what decoding leaves (nice), and all of them on an idle machine.
 """
 
 from collections.abc import Callable
@@ -30,11 +30,12 @@ class _Asked:
 
 
 class Looker(OneThread):
-    """`see` may take seconds and raises BadRequest; `put` may be called from any thread."""
+    """`see` may take seconds and raises BadRequest; it asks meanwhile whether it is wanted still,
+    and gives None if not. `put` may be called from any thread."""
 
     def __init__(
         self,
-        see: Callable[[bytes], tuple[Piece, ...]],
+        see: Callable[[bytes, Callable[[], bool]], tuple[Piece, ...] | None],
         tokenize: Tokenize,
         put: Callable[[Compiled], None],
     ) -> None:
@@ -51,14 +52,14 @@ class Looker(OneThread):
         assert pictures
         n_bytes = sum(asked.pictures.n_bytes for asked in list(self._waiting.values()))
         if self._waiting and n_bytes + pictures.n_bytes > _MAX_WAITING_BYTES:
-            busy = f"pictures of {len(self._waiting)} requests are waiting to be looked at"
+            busy = f"pictures or sounds of {len(self._waiting)} requests are waiting to be encoded"
             self._put(Compiled(request, Overloaded(busy, hint="come back later")))
             return
         self._waiting[request.request_id] = _Asked(_without_files(request), mask, pictures)
         self._pool.submit(self._look, request.request_id)
 
     def forget(self, request_id: int) -> None:
-        """Its files are let go, the picture that is being looked at when that is done."""
+        """Its files are let go, the one that is being looked at when its next piece would begin."""
         self._waiting.pop(request_id, None)
 
     def _look(self, request_id: int) -> None:
@@ -94,9 +95,13 @@ class Looker(OneThread):
             if file is None:
                 return None
             try:
-                looks.append(self._see(file))
-            except BadRequest as error:
-                raise BadRequest(f"{name}: {error}", hint=error.hint, param=name) from error
+                look = self._see(file, lambda: request_id in self._waiting)
+            except BadRequest as error:  # or of a kind of it
+                error.args, error.param = (f"{name}: {error}",), name
+                raise
+            if look is None:
+                return None
+            looks.append(look)
         return tuple(looks)
 
     def _file(self, request_id: int, i: int) -> bytes | None:
@@ -105,7 +110,7 @@ class Looker(OneThread):
 
 
 def _blamed(error: Exception) -> BadRequest:
-    return BadRequest(f"a picture can't be looked at: {error}", param="messages")
+    return BadRequest(f"a picture or sound can't be encoded: {error}", param="messages")
 
 
 def _without_files(request: Generate) -> Generate:

@@ -1,4 +1,4 @@
-"""What is loaded beside the model, on the same devices: the projector that lets it see.
+"""What is loaded beside the model, on the same devices: the projector that lets it see or hear.
 
 llama.cpp puts a projector whole on the first accelerator that takes part, or in the CPU's memory
 where none does (tools/mtmd/clip.cpp clip_ctx). So it comes off that pool's budget before anything
@@ -7,7 +7,9 @@ is placed, and counts as a part of that device's share.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final
 
+from edgellm.models.anatomy.projectors import Modality
 from edgellm.probe.hardware import Hardware
 from edgellm.selector.memory.budget import Budgets
 from edgellm.selector.placing.devices import usable_accelerators
@@ -44,4 +46,12 @@ def sight(candidate: Candidate) -> tuple[str, ...]:
     if path is None:
         return ()
     name, size = path.rpartition("/")[2], format_bytes(candidate.projector_bytes)
-    return (f"it sees pictures through {name}, which takes {size} beside the model",)
+    does = _DOES.get(candidate.modalities or (), "sees or hears")
+    return (f"it {does} through {name}, which takes {size} beside the model",)
+
+
+_DOES: Final[dict[tuple[Modality, ...], str]] = {
+    ("vision",): "sees pictures",
+    ("audio",): "hears sound",
+    ("vision", "audio"): "sees pictures and hears sound",
+}

@@ -45,6 +45,7 @@ def draft_plan(plan: Plan) -> Plan:
         draft_bytes=0,
         projector=None,
         projector_bytes=0,
+        modalities=None,
     )
 
 

@@ -30,7 +30,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
             **_placement(plan.placement),
             "n_replicas": plan.n_replicas,
             "speculate": plan.speculate,
-            "projector": _beside(plan.projector, plan.projector_bytes),
+            "projector": _projector(plan),
             "draft": _beside(plan.draft, plan.draft_bytes),
             "bytes_from": plan.bytes_from,
             "decode_tok_s": _range(plan.decode_tok_s),
@@ -111,6 +111,15 @@ def _share(share: Share) -> dict[str, int]:
         "compute_bytes": share.compute_bytes,
         "overhead_bytes": share.overhead_bytes,
     }
+
+
+def _projector(plan: Plan) -> dict[str, Any] | None:
+    """`modalities` is null where its header wasn't read."""
+    beside = _beside(plan.projector, plan.projector_bytes)
+    if beside is None:
+        return None
+    modalities = None if plan.modalities is None else list(plan.modalities)
+    return {**beside, "modalities": modalities}
 
 
 def _beside(file: str | None, n_bytes: int) -> dict[str, Any] | None:

@@ -138,9 +138,9 @@ def capabilities(served: Served) -> tuple[str, ...]:
     ("insert") only its worker knows, and says so when it is asked to."""
     if served.kind != "generative":
         return _CAPABILITIES[served.kind]
-    vision = ("vision",) if served.engine.plan.projector else ()
+    senses = (sense for sense in ("vision", "audio") if served.takes(sense))
     thinking = ("thinking",) if served.template.style else ()
-    return ("completion", *vision, "tools", *thinking)
+    return ("completion", *senses, "tools", *thinking)
 
 
 def names(served: Served) -> Iterator[str | None]:

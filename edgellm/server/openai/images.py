@@ -1,4 +1,5 @@
-"""Pictures in a request: content parts of type `image_url`, whose URL is the picture itself.
+"""Pictures and sounds in a request: content parts of type `image_url`, whose URL is the picture
+itself, and of type `input_audio`.
 
 No address is fetched here: image_hosts.py has put in what came from hosts that may be asked, and
 whatever address is left is refused.
@@ -6,9 +7,11 @@ whatever address is left is refused.
 
 import base64
 import binascii
+from collections.abc import Callable
 
 import msgspec
 
+from edgellm.chat import sounds
 from edgellm.chat.pictures import MAX_PICTURES, Pictures, check_size
 from edgellm.errors import BadRequest
 
@@ -19,9 +22,16 @@ class ImageURL(msgspec.Struct):
     url: str
 
 
+class InputAudio(msgspec.Struct):
+    """Of `format` nothing hangs: the bytes say what they are, as in llama-server."""
+
+    data: str
+    format: str | None = None
+
+
 class Gallery:
-    """A request's pictures, as they come. `mark` stands for one in the text: drawn by lot for each
-    request, or somebody could write it there himself."""
+    """A request's pictures and sounds, as they come. `mark` stands for one in the text: drawn by
+    lot for each request, or somebody could write it there himself."""
 
     def __init__(self, mark: str) -> None:
         self._mark = mark
@@ -30,11 +40,25 @@ class Gallery:
 
     def add(self, image: ImageURL | str, where: str) -> str:
         """The text for the picture's place. Raises BadRequest that names `where`."""
+        url = image.url if isinstance(image, ImageURL) else image
+        return self._put(lambda: _file(url), check_size, where)
+
+    def add_audio(self, audio: InputAudio, where: str) -> str:
+        """The same for a sound: base64, or a data: URL as for a picture."""
+        is_url = audio.data[:5].lower() == "data:"
+        url = audio.data if is_url else f"data:;base64,{audio.data}"
+        return self._put(lambda: _file(url), sounds.check_size, where)
+
+    def add_file(self, file: bytes, where: str) -> str:
+        """A sound as it is."""
+        return self._put(lambda: file, sounds.check_size, where)
+
+    def _put(self, file_of: Callable[[], bytes], check: Callable[[bytes], None], where: str) -> str:
         if len(self._files) == MAX_PICTURES:
-            raise BadRequest(f"{where}: more than {MAX_PICTURES} pictures", param=where)
+            raise BadRequest(f"{where}: more than {MAX_PICTURES} pictures or sounds", param=where)
         try:
-            file = _file(image.url if isinstance(image, ImageURL) else image)
-            check_size(file)
+            file = file_of()
+            check(file)
         except BadRequest as error:
             raise BadRequest(f"{where}: {error}", hint=error.hint, param=where) from error
         self._files.append(file)

@@ -15,7 +15,7 @@ from edgellm.chat.messages import Message, Tool, ToolCall, ToolChoice
 from edgellm.errors import BadRequest
 from edgellm.server.body import json_value, raw_text
 from edgellm.server.openai import attached
-from edgellm.server.openai.images import Gallery, ImageURL
+from edgellm.server.openai.images import Gallery, ImageURL, InputAudio
 from edgellm.server.openai.structure import schema_text
 from edgellm.server.openai.unserved import NULL
 
@@ -40,6 +40,7 @@ class Part(msgspec.Struct):
     text: str | None = None
     refusal: str | None = None  # of an assistant's
     image_url: ImageURL | str | None = None  # some clients send the URL itself
+    input_audio: InputAudio | None = None
     file: FileBody | None = None
 
 
@@ -103,7 +104,7 @@ Choice: TypeAlias = Literal["auto", "none", "required"] | NamedChoice | AllowedC
 
 
 def message(i: int, given: ChatMessage, gallery: Gallery) -> Message:
-    """Raises BadRequest for parts that are neither text nor picture nor a file of text."""
+    """Raises BadRequest for parts that are neither text, picture, sound nor a file of text."""
     where = f"messages[{i}]"
     if given.tool_calls and given.role != "assistant":
         raise BadRequest(f"{where}.tool_calls: only an assistant calls tools", param=where)
@@ -127,14 +128,16 @@ def message(i: int, given: ChatMessage, gallery: Gallery) -> Message:
 def _written(part: Part, where: str, gallery: Gallery) -> str:
     if part.type == "image_url" and part.image_url is not None:
         return gallery.add(part.image_url, where)
+    if part.type == "input_audio" and part.input_audio is not None:
+        return gallery.add_audio(part.input_audio, where)
     if part.type == "refusal" and part.refusal is not None:
         return part.refusal
     if part.type == "file" and part.file is not None:
         return attached.file(part.file.file_data, part.file.filename, where)
     if part.type != "text" or part.text is None:
         raise BadRequest(
-            f"{where}: a part of type {part.type[:40]!r} is not served, only text, image_url and "
-            "file",
+            f"{where}: a part of type {part.type[:40]!r} is not served, only text, image_url, "
+            "input_audio and file",
             param=where,
         )
     return part.text

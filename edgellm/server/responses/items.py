@@ -19,7 +19,7 @@ from msgspec import Meta
 from edgellm.chat.messages import Message, ToolCall
 from edgellm.errors import BadRequest
 from edgellm.server.openai import attached
-from edgellm.server.openai.images import Gallery, ImageURL
+from edgellm.server.openai.images import Gallery, ImageURL, InputAudio
 from edgellm.server.openai.messages import MAX_PARTS, MAX_TOOLS, Name
 from edgellm.server.responses.tools import INPUT, ToolBody, full_name, is_passed_over
 
@@ -33,6 +33,7 @@ class Part(msgspec.Struct, omit_defaults=True):
     refusal: str | None = None
     encrypted_content: str | None = None
     image_url: ImageURL | str | None = None
+    input_audio: InputAudio | None = None
     file_data: str | None = None
     filename: Name | None = None
 
@@ -168,6 +169,8 @@ class _Talk:
             return part.text
         if part.type == "input_image" and part.image_url is not None:
             return self._gallery.add(part.image_url, where)
+        if part.type == "input_audio" and part.input_audio is not None:
+            return self._gallery.add_audio(part.input_audio, where)
         if part.type == "refusal" and part.refusal is not None:
             return part.refusal
         if part.type == "input_file":
@@ -176,7 +179,7 @@ class _Talk:
             return part.encrypted_content
         raise BadRequest(
             f"{where}: a part of type {part.type[:40]!r} is not served, only input_text, "
-            "input_file, and input_image with an image_url",
+            "input_audio, input_file, and input_image with an image_url",
             param=where,
         )
 

@@ -87,7 +87,7 @@ async def _only_there(request: Request, wish: Wish, begun_ns: int, *, is_chat: b
 
 async def _bare(request: Request, served: Served, asked: CompletionRequest) -> Answers:
     if asked.params.pictures:
-        served.check_sees()
+        served.check_takes(asked.params.pictures.modalities)
     params = as_served(asked.params, served, None, asked.model)
     wanted = Asked(await filled(served, asked), params, _TEXT, asked.structure_field)
     return answer_to(request, served, wanted)

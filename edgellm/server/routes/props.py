@@ -26,7 +26,7 @@ class DefaultSettings(msgspec.Struct):
 
 class Modalities(msgspec.Struct):
     vision: bool
-    audio: bool = False
+    audio: bool
     video: bool = False
 
 
@@ -78,7 +78,7 @@ async def show_props(request: Request) -> Response:
             model_alias=served.name,
             model_ftype=plan.quant,
             model_path=served.file_name,
-            modalities=Modalities(vision="multimodal" in served.capabilities),
+            modalities=Modalities(served.takes("vision"), served.takes("audio")),
             chat_template=template.source,
             bos_token=template.bos_token,
             eos_token=template.eos_token,

@@ -65,7 +65,7 @@ async def turned(
         asked = replace(asked, messages=served.defaults.introduced(asked.messages))
     with text_is_called(text_field):
         if asked.params.pictures:
-            served.check_sees()
+            served.check_takes(asked.params.pictures.modalities)
         # A stranger's template may take its time: not on the loop that carries everybody's tokens.
         return await asyncio.to_thread(turn, served.template, asked, datetime.now())
 
@@ -74,7 +74,7 @@ async def prompt_length(served: Served, asked: ChatRequest, text_field: str = "m
     """In tokens, as the model would read it, tools included; nothing is computed. Raises
     BadRequest."""
     if asked.params.pictures:
-        words = f"{text_field}: pictures become tokens only when they are seen"
+        words = f"{text_field}: pictures and sounds become tokens only when they are seen or heard"
         raise BadRequest(words, param=text_field)
     ours = await turned(served, asked, text_field)
     return len(await prompt_tokens(served, ours, text_field))

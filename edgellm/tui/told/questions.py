@@ -15,10 +15,16 @@ class ImageURL(msgspec.Struct, frozen=True):
     url: str
 
 
+class InputAudio(msgspec.Struct, frozen=True):
+    data: str  # base64
+    format: str | None
+
+
 class Part(msgspec.Struct, frozen=True, omit_defaults=True):
-    type: str  # "text", "image_url"
+    type: str  # "text", "image_url", "input_audio"
     text: str | None = None
     image_url: ImageURL | None = None
+    input_audio: InputAudio | None = None
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -29,10 +35,9 @@ class Message(msgspec.Struct, frozen=True):
 AnyMessage: TypeAlias = Message | Mapping[str, Any]  # as OpenAI's API has it
 
 
-def with_pictures(urls: Sequence[str], text: str) -> Message:
-    """A user's question about pictures, which come first."""
-    pictures = (Part("image_url", image_url=ImageURL(url)) for url in urls)
-    return Message("user", (*pictures, Part("text", text)))
+def with_pictures(parts: Sequence[Part], text: str) -> Message:
+    """A user's question about pictures or sounds, which come first."""
+    return Message("user", (*parts, Part("text", text)))
 
 
 def thinking(thinks: bool | None) -> dict[str, object]:

@@ -9,7 +9,7 @@ from projector_files import projector_bytes
 
 from edgellm import resources
 from edgellm.cli.flags.seeing import Seeing
-from edgellm.cli.pictures import data_urls
+from edgellm.cli.pictures import image_parts
 from edgellm.cli.preparing.fetching import fetch_model
 from edgellm.cli.preparing.prepare import prepare
 from edgellm.cli.preparing.resolve import on_disk, resolve
@@ -115,9 +115,9 @@ def test_pictures_of_a_question_are_read_from_this_disk(tmp_path):
     good, huge = tmp_path / "good.png", tmp_path / "huge.png"
     good.write_bytes(png())
     huge.write_bytes(png_of(60_000, 60_000, b""))
-    (url,) = data_urls([str(good)])
-    assert url.startswith("data:image/*;base64,iVBOR")
+    (part,) = image_parts([str(good)])
+    assert part.image_url.url.startswith("data:image/*;base64,iVBOR")
     with pytest.raises(BadRequest, match=r"huge\.png: 60000"):
-        data_urls([str(good), str(huge)])
+        image_parts([str(good), str(huge)])
     with pytest.raises(BadRequest, match=r"none\.png: No such file"):
-        data_urls([str(tmp_path / "none.png")])
+        image_parts([str(tmp_path / "none.png")])

@@ -63,11 +63,14 @@ def test_what_lies_beside_the_model_is_listed_with_its_bytes():
         specs.candidate(specs.dense("Q4_K_M")),
         projector=RepoFile("/models/mmproj.gguf", 5_000),
         projector_bytes=6_000,
+        modalities=("vision",),
         draft=DraftFile("/models/small.gguf", specs.dense("Q4_0")),
     )
     plan = choose(machine((24, 900)), [candidate], Goal(speculate="draft"), load_profiles())
     both = told(plan_json(plan))["plan"]
-    assert both["projector"] == {"file": "/models/mmproj.gguf", "bytes": 6_000}
+    assert both["projector"] == {
+        "file": "/models/mmproj.gguf", "bytes": 6_000, "modalities": ["vision"],
+    }  # fmt: skip
     assert both["draft"]["file"] == "/models/small.gguf"
     assert both["speculate"] == "draft"
     beside = sum(part["overhead_bytes"] for part in (*both["devices"], both["host"]))

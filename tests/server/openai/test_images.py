@@ -3,6 +3,7 @@ import json
 
 import pytest
 from pictures import image_part, jpeg_header, png, png_of
+from sound_files import audio_part, mp3, wav
 
 from edgellm.chat.pictures import MAX_PICTURES
 from edgellm.errors import BadRequest
@@ -86,7 +87,12 @@ def test_no_address_and_no_file_is_read_for_a_client(url):
         (image_part(png_of(30_000, 30_000, b"")), "30000 × 30000"),
         (image_part(jpeg_header(50_000, 50_000)), "50000 × 50000"),
         ({"type": "image_url"}, "not served"),
-        ({"type": "input_audio", "input_audio": {"data": ""}}, "'input_audio' is not served"),
+        ({"type": "input_audio", "input_audio": {"data": ""}}, "no sound"),
+        ({"type": "input_audio", "input_audio": {"data": "@@@"}}, "base64 is damaged"),
+        ({"type": "input_audio"}, "'input_audio' is not served"),
+        (audio_part(png()), "no sound"),
+        (audio_part(wav() + bytes(10 << 20)), "more than the 10485760"),
+        (image_part(wav()), "no picture"),
     ],
 )
 def test_what_is_no_picture_is_refused_with_its_place(part, words):
@@ -101,3 +107,14 @@ def test_the_number_of_pictures_is_bounded():
     error = refused(*[image_part(RED)] * (MAX_PICTURES + 1))
     assert str(MAX_PICTURES) in str(error)
     assert error.param == f"messages[0].content[{MAX_PICTURES}]"
+
+
+def test_sounds_stand_where_they_were_written_and_are_told_apart():
+    by_url = {"data": f"data:audio/mpeg;base64,{base64.b64encode(mp3()).decode()}"}
+    found = asked(text("hear"), audio_part(wav()), image_part(RED), {
+        "type": "input_audio", "input_audio": by_url,
+    })  # fmt: skip
+    pictures = found.params.pictures
+    assert pictures.files == (wav(), RED, mp3())
+    assert pictures.modalities == {"vision", "audio"}
+    assert found.messages[0].text == "hear" + pictures.mark * 3
