@@ -25,6 +25,7 @@ from edgellm.server.responses.store import Store
 from edgellm.server.routes import (
     about,
     anthropic,
+    audio,
     embeddings,
     lm_studio,
     lora,
@@ -64,6 +65,7 @@ _OPENAI = (
     ("/responses/{id}/input_items", stored.list_input, "GET"),
     ("/responses/{id}/cancel", stored.cancel, "POST"),
     ("/conversations", stored.refuse, "POST"),
+    ("/audio/transcriptions", audio.transcribe, "POST"),
     ("/embeddings", embeddings.embeddings, "POST"),
     ("/load_lora_adapter", lora.load_adapter, "POST"),
     ("/unload_lora_adapter", lora.unload_adapter, "POST"),

@@ -120,9 +120,9 @@ def is_final(error: Exception) -> bool:
     return status_of(error) == DeadlinePassed.http_status
 
 
-def json_headers(body: bytes) -> list[tuple[bytes, bytes]]:
-    """Of an answer that is sent whole."""
-    return [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+def whole_headers(body: bytes, kind: bytes = b"application/json") -> list[tuple[bytes, bytes]]:
+    """Of an answer that is sent whole; `kind`: where it is no JSON."""
+    return [(b"content-type", kind), (b"content-length", b"%d" % len(body))]
 
 
 def encode(error: Exception) -> bytes:

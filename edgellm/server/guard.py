@@ -33,9 +33,9 @@ from edgellm.server.envelope import (
     HTTPProblem,
     Refused,
     is_final,
-    json_headers,
     retry_after_s,
     status_of,
+    whole_headers,
 )
 from edgellm.server.manners import Manner, error_of, lay, manner_of
 
@@ -178,7 +178,7 @@ class _Response:
         if self._begun:
             return
         body = error_of(self._scope, error)
-        headers = json_headers(body)
+        headers = whole_headers(body)
         if (seconds := retry_after_s(error)) is not None:
             headers.append((b"retry-after", b"%d" % seconds))
         if is_final(error):

@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 from starlette.types import Receive, Scope, Send
 
 from edgellm.errors import NotServing
-from edgellm.server.envelope import json_headers
+from edgellm.server.envelope import whole_headers
 from edgellm.server.manners import error_of, manner_of
 
 Frames: TypeAlias = AsyncGenerator[bytes, None]
@@ -133,10 +133,10 @@ class _Out:
 
 
 class WholeAnswer:
-    """An ASGI response: the same frames, as one JSON body."""
+    """An ASGI response: the same frames, as one body, mostly JSON."""
 
-    def __init__(self, frames: Frames) -> None:
-        self._frames = frames
+    def __init__(self, frames: Frames, kind: bytes = b"application/json") -> None:
+        self._frames, self._kind = frames, kind
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await unless_gone(receive, self._answer(send))
@@ -144,8 +144,8 @@ class WholeAnswer:
     async def _answer(self, send: Send) -> None:
         async with aclosing(self._frames) as frames:
             body = b"".join([data async for data in frames])
-        start = {"type": "http.response.start", "status": 200, "headers": json_headers(body)}
-        await send(start)
+        headers = whole_headers(body, self._kind)
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
         await _write(send, body, more=False)
 
 

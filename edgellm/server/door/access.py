@@ -38,6 +38,7 @@ MAX_HEADERS = 100
 MAX_BODY_BYTES = 16 * MIB  # of one request
 OPEN_PATHS = frozenset({"/health", "/v1/health"})  # no key needed: it tells nothing
 _OWN_PATHS = "/edgellm/"  # what ends the server is there, and only its own programs ask for it
+_FORM_PATHS = frozenset({"/v1/audio/transcriptions", "/audio/transcriptions"})
 # What tools say when nobody tells them: curl and PowerShell a form, `fetch` outside a browser text.
 _UNDECLARED = ("", "application/x-www-form-urlencoded", "text/plain")
 # `Origin` comes with every POST of a page, a form or a beacon (Fetch: "append a request `Origin`
@@ -189,15 +190,29 @@ def _wrong_content(head: Head) -> HTTPProblem | None:
     if coded := _coding(head):
         words = f"a body in Content-Encoding {coded[:40]} is not read here; send it as it is"
         return HTTPProblem(415, words, code="encoded")
-    if head.method != "POST" or kind == "application/json":
+    if head.method != "POST":
+        return None
+    if head.path in _FORM_PATHS:
+        return _wrong_form(head, kind)
+    if kind == "application/json":
         return None
     is_own = head.path.startswith(_OWN_PATHS)
     if kind in _UNDECLARED and not is_own and not _may_be_of_a_page(head.headers):
         return None
     words = "Content-Type must be application/json"
-    if kind.startswith("multipart/"):  # audio, or a file: who sends one is told what is not there
-        words += ": no route here takes a file"
+    if kind.startswith("multipart/"):  # a file: who sends one is told where one may go
+        words += ": only /v1/audio/transcriptions takes a file"
     return HTTPProblem(415, words, code="not_json")
+
+
+def _wrong_form(head: Head, kind: str) -> HTTPProblem | None:
+    """A page may send a form to whom it likes, and asks nobody first. One that says its origin has
+    been looked at by now."""
+    if kind != "multipart/form-data":
+        return HTTPProblem(415, "Content-Type must be multipart/form-data", code="no_form")
+    if "origin" in head.headers or not _may_be_of_a_page(head.headers):
+        return None
+    return HTTPProblem(403, "a form of a page that doesn't say its origin", code="foreign_origin")
 
 
 def _coding(head: Head) -> str:

@@ -24,7 +24,7 @@ from edgellm.server.door.framing import BoundedConnection
 from edgellm.server.door.lingering import Lingering
 from edgellm.server.door.patience import Patience
 from edgellm.server.door.strangers import Telling, problem_of
-from edgellm.server.envelope import HTTPProblem, Refused, encode, json_headers, retry_after_s
+from edgellm.server.envelope import HTTPProblem, Refused, encode, retry_after_s, whole_headers
 from edgellm.units import KIB
 
 _log = logging.getLogger("edgellm.server")
@@ -222,7 +222,7 @@ class Connection(H11Protocol):
 def told(conn: h11.Connection, problem: HTTPProblem) -> bytes:
     """The whole answer to what isn't a request, or not yet."""
     body = encode(problem)
-    headers = [*json_headers(body), (b"connection", b"close")]
+    headers = [*whole_headers(body), (b"connection", b"close")]
     head = h11.Response(status_code=problem.http_status, headers=headers)
     return b"".join(conn.send(event) or b"" for event in (head, h11.Data(data=body), _END))
 

@@ -5,5 +5,5 @@ is `attached`, what its tokens are made of (`samplers`), what bounds it (`sampli
 (`structure`) and is said of `thoughts`, whether an answer has begun (`continuing`), and what is
 `unserved`; `filling` asks for the middle where there is a suffix. `chat` and `completions` write
 answers, whole or as a stream: what they share is in `object` (the outer shape) and `wire` (usage,
-timings, log-probabilities).
+timings, log-probabilities). `transcriptions` are asked for by `forms`.
 """
