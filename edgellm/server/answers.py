@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, aclosing, nullcontext
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Protocol, TypeAlias, TypeVar, cast
 
 from edgellm.chat.events import ENDINGS, Event, Failed, Finished, Told
@@ -42,10 +41,6 @@ def unbooked(model: str, watch: Watch, prompt_bytes: int) -> AbstractContextMana
     return nullcontext()
 
 
-def unheard(served: Served, key: str, finished: Finished) -> None:
-    pass
-
-
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What the engine is asked for, and what the client calls two parts of it, for errors that
@@ -66,7 +61,6 @@ class Counter:
     priced: Callable[[Engine, Finished], Finished] = unpriced  # adds the joules to an ending
     # Around a request, of so many bytes: raises QuotaExceeded.
     visit: Callable[[str, Watch, int], AbstractContextManager[None]] = unbooked
-    left: Callable[[Served, str, Finished], None] = unheard  # see Engine.on_left
 
 
 async def answer(served: Served, asked: Asked, counter: Counter) -> Answers:
@@ -78,7 +72,6 @@ async def answer(served: Served, asked: Asked, counter: Counter) -> Answers:
         for i in range(asked.params.n)
     ]
     is_streamed, prompt_bytes = asked.params.is_read, _bytes_of(asked.prompts)
-    served.engine.on_left = partial(counter.left, served)
     del asked  # megabytes perhaps, and an answer may take long; the worker has its own
     watched = counter.metrics.watch(served.name, len(wanted), is_streamed=is_streamed)
     with blamed, watched as watch, counter.visit(served.name, watch, prompt_bytes):

@@ -76,7 +76,7 @@ def check_admin(request: Request) -> None:
 def counter_of(request: Request) -> Counter:
     gateway = gateway_of(request)
     visit = partial(gateway.books.visit, key_of(request))
-    return Counter(gateway.metrics, gateway.gate.enter, gateway.live.priced, visit, gateway.left)
+    return Counter(gateway.metrics, gateway.gate.enter, gateway.live.priced, visit)
 
 
 def hold_of(request: Request) -> Hold:

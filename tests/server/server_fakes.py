@@ -6,6 +6,7 @@ from array import array
 from collections import deque
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import httpx2
 import openai
@@ -263,6 +264,8 @@ def live_server(
     models = Models(served, aliases)
     watched = watched or Watched()
     app = create_app(models, terms=Terms(**terms), watched=watched, reach=Reach(lora_dir))
+    for one in served:  # as a Fleet does
+        one.engine.on_left = partial(app.state.gateway.left, one)
     started, trouble = threading.Event(), []
     urls = []
 
@@ -289,7 +292,7 @@ def live_server(
 
     thread = threading.Thread(target=run, name="server under test")
     thread.start()
-    assert started.wait(10)
+    assert started.wait(60)
     if trouble:
         thread.join()
         raise trouble[0]

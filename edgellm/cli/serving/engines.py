@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
+from edgellm.chat.events import Finished
 from edgellm.cli.preparing.prepare import Prepared
 from edgellm.cli.serving.find import short_forms
 from edgellm.errors import DoesNotFit, EdgellmError, NotServing
@@ -35,11 +36,16 @@ _SETTLE_S = 0.5  # until the gauge counts a request that came in the moment befo
 
 
 NewEngine = Callable[[Prepared, Plan, int], Engine]  # the last: how many requests may wait
+Left = Callable[[Served, str, Finished], None]  # see Engine.on_left; and of which model
 
 
 def supervise(prepared: Prepared, plan: Plan, max_queue: int) -> Engine:
     path, adapters = str(prepared.path), prepared.adapters
     return Supervisor(path, plan, max_queue=max_queue, adapters=adapters)
+
+
+def nobody_counts(served: Served, key: str, finished: Finished) -> None:
+    pass
 
 
 class Fleet:
@@ -53,6 +59,7 @@ class Fleet:
     ) -> None:
         """`caretaker`: of those that sleep."""
         self.models = Models(aliases=aliases)
+        self.on_left: Left = nobody_counts  # who counts comes later than the first engine may
         self.download: Download | None = None  # what the screen shows of one on its way
         self._max_queue, self._say, self._new_engine = max_queue, say, new_engine
         self._caretaker = caretaker or Caretaker(Room({}))
@@ -173,7 +180,7 @@ class Fleet:
         engine: Engine = make(prepared, plan)
         self._engines.append(engine)
         self._prepared[engine] = prepared
-        return Served(
+        served = Served(
             name=prepared.name,
             engine=engine,
             template=prepared.template,
@@ -184,6 +191,8 @@ class Fleet:
             spec=prepared.spec,
             defaults=prepared.defaults,
         )
+        engine.on_left = lambda key, finished: self.on_left(served, key, finished)
+        return served
 
     async def _retire(self, old: Served) -> None:
         await asyncio.sleep(_SETTLE_S)

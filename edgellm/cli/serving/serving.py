@@ -111,6 +111,7 @@ async def _live(instance: Instance, stop: asyncio.Event) -> None:
     bind = bind_of(config)
     app = _app(instance, bind, fleet, sampler, hearers)
     gateway: Gateway = app.state.gateway
+    fleet.on_left = gateway.left
     uses = (gateway.live.use, shared.use)
     salvage = Salvage(fleet, instance.hardware, say=instance.say, uses=uses)
     hearers.append(salvage.noticed)

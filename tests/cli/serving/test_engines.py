@@ -7,6 +7,7 @@ from server.server_fakes import hardware
 from server.server_fakes import plan as any_plan
 
 from edgellm.chat.defaults import Defaults
+from edgellm.chat.events import Finished
 from edgellm.cli.serving.engines import describe
 from edgellm.errors import BadGGUF, DoesNotFit, NotServing, WorkerDied
 from edgellm.runner.adapters import Adapter
@@ -27,6 +28,20 @@ def test_a_model_is_listed_while_it_loads():
 
     assert asyncio.run(look()) == ["loading"]
     assert made.models.find("tiny").engine is garage.engines[0]
+
+
+@pytest.mark.parametrize(
+    ("sleeps", "troubles"), [(False, [DoesNotFit("2 GiB short")]), (True, [])]
+)
+def test_how_far_an_answer_came_whose_reader_left_is_told_with_its_model(sleeps, troubles):
+    made, garage, _ = fleet(*troubles)
+    told, ending = [], Finished("cancelled", 7, 3, 2)
+
+    served = asyncio.run(made.load(prepared(sleeps=sleeps)))
+    made.on_left = lambda *words: told.append(words)
+    garage.engines[-1].on_left("anna", ending)
+
+    assert told == [(served, "anna", ending)]
 
 
 def test_the_names_that_it_was_given_outlive_the_model():
