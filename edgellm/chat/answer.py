@@ -1,4 +1,4 @@
-"""An answer's text, as it comes, to what is said in it: text, thoughts, tool calls. Sans-I/O."""
+"""The text of an answer, as it comes, to text, thoughts and tool calls. Sans-I/O."""
 
 from collections import deque
 from collections.abc import Hashable, Iterator, Sequence
@@ -20,9 +20,9 @@ from edgellm.chat.tools.format import Format
 
 
 class Listener:
-    """One answer's. `hear` its events in their order: the same ones come out, told apart.
+    """The parser of one answer: `hear` takes its events in order, and returns them taken apart.
 
-    A reading that ends before the answer does has found that the rest is plain text.
+    Where the reading ends before the answer does, the rest is plain text.
     """
 
     def __init__(self, format: Format, calls: Calls, thoughts: Thoughts) -> None:
@@ -33,7 +33,7 @@ class Listener:
 
     @property
     def n_reread(self) -> int:
-        """Characters that were heard again, since what they seemed to begin broke off."""
+        """Characters that were read again, because the call that they seemed to begin was none."""
         return self._source.n_reread
 
     def hear(self, event: Told) -> list[Told]:
@@ -53,8 +53,8 @@ class Listener:
                 return [event]
 
     def _ending(self, finished: Finished) -> Finished:
-        """What it means that the model has stopped: that calls are to be answered, if the last one
-        is whole. A stop string, too, may end an answer in the midst of one."""
+        """A model that stops behind a whole call wants it answered. But a stop string may end an
+        answer in the midst of a call: that one must not be acted on."""
         calls = self._calls
         called = finished.reason == "stop" and calls.is_whole
         return replace(
@@ -65,7 +65,7 @@ class Listener:
         )
 
     def _heard(self) -> list[Told]:
-        """What has been understood by now; what came in pieces is put together again."""
+        """What has been understood by now, with the pieces of one text or call joined."""
         told: list[Told] = []
         for event in self._reading:
             if event is None:
@@ -79,8 +79,8 @@ class Listener:
         return list(_joined(told))
 
     def _with_tokens(self, event: Told) -> Told:
-        """What a reading writes between two texts isn't the answer's, and has none. Those of
-        thoughts are counted, and not shown."""
+        """The event with the tokens of its text. What the reading itself puts between two texts
+        has none; those of thoughts are counted, but not shown."""
         if not isinstance(event, TextDelta | ReasoningDelta):
             return event
         end, n_own = self._source.n_taken, self._source.n_own(event.text)
@@ -92,23 +92,23 @@ class Listener:
 
 
 class _Tokens:
-    """The tokens of an answer that no event has told of yet, by their places in its text.
+    """The tokens of an answer that belong to no event yet, by their places in its text.
 
-    Shown are those of the text alone: thoughts, calls and the marks around them have none.
+    Only text shows its tokens: thoughts, calls and the marks around them don't.
     """
 
     def __init__(self) -> None:
         self._waiting: deque[tuple[int, TextDelta]] = deque()  # with where their text ends
         self._end = 0
-        self._told = 0  # where the text ends that was told last
+        self._told = 0  # where the text that was last told ends
 
     def add(self, delta: TextDelta) -> None:
         self._end += len(delta.text)
         self._waiting.append((self._end, delta))
 
     def take(self, start: int, end: int) -> tuple[int, tuple[TokenLogprob, ...]]:
-        """How many are in the text from `start` to `end`, and their probabilities; those before it
-        are forgotten. What begins in it belongs to it.
+        """How many tokens the text from `start` to `end` has, and their probabilities. A token
+        belongs where it begins; those before `start` are forgotten.
         """
         taken = self._taken(start, end)
         self._told = end
@@ -116,7 +116,7 @@ class _Tokens:
         return sum(one.n_tokens for one in taken), shown
 
     def pass_over(self, start: int, end: int) -> int:
-        """How many are in what is there from `start` to `end`, which is no text of the answer."""
+        """How many tokens are from `start` to `end`, where no text of the answer is."""
         return sum(one.n_tokens for one in self._taken(start, end))
 
     def _taken(self, start: int, end: int) -> list[TextDelta]:
@@ -128,7 +128,7 @@ class _Tokens:
         return taken
 
     def last(self) -> list[Told]:
-        """At the answer's end: those behind its text that no letter came of, half a character."""
+        """At the answer's end: tokens behind its text that are half a character, and show none."""
         if self._told != self._end:
             return []
         halves = [one for at, one in self._waiting if at == self._end and not one.text]
@@ -142,7 +142,7 @@ class _Tokens:
 
 
 def _joined(told: Sequence[Told]) -> Iterator[Told]:
-    """Each run of pieces as one: put together once, since every escape may be a piece."""
+    """Each run of pieces as one event: joined once, since a call's arguments come in many."""
     for _, run in groupby(told, _whole):
         first, *others = run
         words = "".join(map(_words, (first, *others)))
@@ -160,7 +160,7 @@ def _joined(told: Sequence[Told]) -> Iterator[Told]:
 
 
 def _whole(event: Told) -> Hashable:
-    """The same for pieces of the same whole."""
+    """Equal for pieces that belong together."""
     match event:
         case TextDelta() | ReasoningDelta():
             return type(event).__name__

@@ -1,12 +1,12 @@
 """A model's answer as it comes, taken apart by readings.
 
-A reading is a generator written as if the whole text were there. It takes words off a Source;
-where they haven't come yet, it yields None and is gone on with when there is more. What it has
-understood it yields as events. So no reading knows how the text was cut, and cutting it
-otherwise changes nothing in what its events add up to.
+A reading is a generator written as if the whole text were there. It takes characters off a Source;
+where they haven't come yet it yields None, and is resumed when more are there. What it understands
+it yields as events. So no reading knows how the text was cut into pieces, and its events add up to
+the same however it was.
 
-What a reading takes but can't understand must not be lost. It keeps a mark on the first character
-that no event has accounted for; whoever catches its Broken goes back there and reads plainly.
+What a reading takes but can't understand must not be lost. So it marks the first character that no
+event accounts for; whoever catches its Broken goes back to the mark, and reads on as plain text.
 """
 
 import re
@@ -46,7 +46,7 @@ class Source:
         return self._n_dropped + self._at
 
     def n_own(self, text: str) -> int:
-        """Characters at the end of `text` that were taken last, as far as that is still here."""
+        """How many characters at the end of `text` are the ones that were taken last."""
         taken = self._text[max(self._at - len(text), 0) : self._at]
         if text.endswith(taken):
             return len(text)
@@ -66,20 +66,20 @@ class Source:
             self._mark -= start
 
     def close(self) -> None:
-        """No more text comes: from here on nothing waits."""
+        """No more text comes: from now on no reading waits."""
         self._closed = True
 
     # ── what no event accounts for yet ───────────────────────────────────────
 
     def mark(self, back: int = 0) -> None:
-        """Here, or so many characters ago: nobody has told what was taken since."""
+        """No event accounts for what is taken from here on, or from so many characters `back`."""
         self._mark = self._at - back
 
     def unmark(self) -> None:
         self._mark = None
 
     def go_back(self) -> None:
-        """To the mark, if there is one: where there is none, all was told."""
+        """To the mark. Without one, events account for everything, and nothing is read again."""
         if self._mark is not None:
             self.n_reread += self._at - self._mark
             self._at, self._mark = self._mark, None
@@ -115,8 +115,8 @@ class Source:
         return found
 
     def ends_with(self, mark: str) -> Waiting[None]:
-        """Takes a mark that comes next, and where the text ends in the midst of it, what there is:
-        an answer may be cut there, and half a mark is no text."""
+        """Takes the mark if it comes next; or the part of it with which the text ends, since an
+        answer may be cut there, and half a mark is no text."""
         if not (yield from self.accepts(mark)) and _grows_from(self.rest(), mark):
             self.take(len(self.rest()))
 
@@ -148,7 +148,7 @@ class Source:
         return "".join(taken)
 
     def take_run(self, stops: frozenset[str]) -> Waiting[str]:
-        """What is at hand before one of `stops`; waits for a character, "" if none comes."""
+        """What is at hand before one of `stops`. Waits for a character at least; "" at the end."""
         yield from self.peek()
         end = self._at
         while end < len(self._text) and self._text[end] not in stops:
@@ -211,10 +211,10 @@ class Source:
             yield None
 
     def _find(self, markers: tuple[str, ...]) -> tuple[str, str]:
-        """The text before the first marker, and the longest that begins there.
+        """The text before the first marker, and the longest marker that begins there.
 
-        While a marker may yet begin sooner, or be a longer one: the text before that, and "". So
-        of `<a` and `<a>`, "x<a" gives "x" alone, as a ">" may come; "x<ab" gives "x" and `<a`.
+        While more text could make a marker begin sooner, or be longer: the text before that, and
+        "". So of `<a` and `<a>`, "x<a" gives "x" alone, as ">" may come; "x<ab" gives "x", `<a`.
         """
         found = _first_of(markers).search(self._text, self._at)
         at, marker = (found.start(), found[0]) if found else (len(self._text), "")

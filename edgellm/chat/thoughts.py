@@ -10,10 +10,10 @@ SWITCHES = ("enable_thinking", "thinking")  # most templates know the first, som
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """`anywhere`: between texts, too; else a mark counts as an answer's first word only.
+    """`anywhere`: thoughts may come between texts, too; else they only begin an answer.
 
-    `sign`: what a template must have in it to be of this style; else the end. `frame`: marks around
-    the text that follows thoughts.
+    `sign`: what shows that a template is of this style; by default its end mark. `frame`: the marks
+    around the text that follows thoughts.
     """
 
     start: str
@@ -25,7 +25,7 @@ class Style:
 
 @dataclass(frozen=True, slots=True)
 class Thoughts:
-    """How those of one answer are heard. With no `start` there are none to hear."""
+    """How one answer's thoughts are recognised. Without a `start` there are none."""
 
     start: str = ""
     end: str = ""

@@ -1,8 +1,8 @@
-"""One turn of a model: what it is asked, and how its answer is heard. Pure.
+"""One turn of a chat: the prompt for the model, and the parser for its answer. Pure.
 
-Here a chat meets its model. The template says how that model thinks and calls; from this and the
-request come the prompt, the structure that binds the answer, and the ear that takes it apart.
-Every dialect's chat goes through here.
+The chat template shows how its model marks thoughts and calls tools. From this and the request come
+the prompt, the structure that binds the answer, and the Listener that takes it apart. The chats of
+all dialects go through here.
 """
 
 import json
@@ -41,9 +41,9 @@ from edgellm.errors import BadRequest
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """`listen` makes an ear for one answer; None: nothing in it needs one, it is plain text.
+    """`listen` makes the parser for one answer; None: it is plain text, and needs none.
 
-    `structure_field` is what the client wrote that became the structure, for errors that blame it.
+    `structure_field` is the request's field that asked for the structure, for errors to name.
     """
 
     prompt: str
@@ -53,7 +53,8 @@ class Turn:
 
 
 def turn(template: ChatTemplate, asked: ChatRequest, now: datetime | None = None) -> Turn:
-    """Raises BadRequest: the template refuses the conversation, or wishes exclude each other."""
+    """Raises BadRequest where the template refuses the conversation, or where two things that the
+    request asks for exclude each other."""
     tools, style, said = _callable(asked), template.style, _begun(template, asked, now)
     if asked.params.pictures:
         check_shown(said.prompt, asked.params.pictures)
@@ -101,7 +102,7 @@ def _begun(template: ChatTemplate, asked: ChatRequest, now: datetime | None) -> 
 
 
 def _thinking(style: Style | None, said: Begun, budget: int | None) -> Thinking | None:
-    """The thoughts with which the answer may still begin, or goes on."""
+    """The thoughts that the answer may still begin with, or is in the midst of."""
     if style is None or said.has_text or is_ended(style, said.prompt):
         return None
     return Thinking(style.start, style.end, said.in_thoughts, budget)
@@ -130,7 +131,7 @@ def _structure(
     *,
     has_text: bool,
 ) -> Structure | None:
-    """`has_text`: what comes next is not the answer's first."""
+    """`has_text`: the prompt ends inside the answer's text, so nothing that comes is its first."""
     wanted = asked.params.structure
     stages: tuple[Stage, ...] = (thinking,) if thinking else ()
     if tools and asked.tool_choice.mode == "required":

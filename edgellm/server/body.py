@@ -48,8 +48,8 @@ def decode(decoder: msgspec.json.Decoder[T], body: Bytes) -> T:
 
 
 def _decoded(decoder: msgspec.json.Decoder[T], body: Bytes) -> T:
-    """Raises BadRequest for a wrong value, and what `decode` expects: behind such a value msgspec
-    has not looked yet, and whoever looks for more to tell finds what is broken there."""
+    """Raises BadRequest for a wrong value. msgspec stops there: so looking further, for the error's
+    words, may meet what is broken behind it, and raises what `decode` catches."""
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
@@ -67,8 +67,8 @@ def _decoded(decoder: msgspec.json.Decoder[T], body: Bytes) -> T:
 
 
 def _with_ints(kind: Any, body: Bytes) -> bytes | None:
-    """16.0 as 16, where the outermost object has such numbers: programs whose counts are floating
-    point write them so. llama-server, vLLM and Ollama read them, too."""
+    """The body with 16.0 as 16 in its outermost object; None where there is no such number. Clients
+    that count in floating point write these, and llama-server, vLLM and Ollama read them."""
     fields = _fields(kind, body)
     whole = {name: found[1] for name, raw in fields.items() if (found := _WHOLE.fullmatch(raw))}
     if not whole:
@@ -77,8 +77,8 @@ def _with_ints(kind: Any, body: Bytes) -> bytes | None:
 
 
 def _fields(kind: Any, body: Bytes) -> Mapping[str, msgspec.Raw]:
-    """As they are written, those of the outermost object that this struct knows: of others there
-    may be more than there is memory for."""
+    """The outermost object's fields as they are written, but only those that the struct knows: of
+    others there may be more than there is memory for."""
     found, names = _raw_decoder(kind)
     if not names:  # a list, where a struct's would be its elements'
         return {}
@@ -89,7 +89,8 @@ def _fields(kind: Any, body: Bytes) -> Mapping[str, msgspec.Raw]:
 
 @cache
 def _raw_decoder(kind: Any) -> tuple[msgspec.json.Decoder[Any], Mapping[str, str]]:
-    """And by which attribute each field of it is found."""
+    """One that keeps the struct's fields as they are written, and the name of the field that each
+    of its attributes holds."""
     info = inspect.type_info(kind)
     fields = info.fields if isinstance(info, inspect.StructType) else ()
     names = {f"field_{i}": field.encode_name for i, field in enumerate(fields)}
@@ -157,8 +158,8 @@ def _not_utf_8(body: Bytes) -> BadRequest:
 
 
 def raw_text(raw: msgspec.Raw, param: str) -> str:
-    """A field that was kept as it was written: msgspec has not looked into its strings.
-    Raises BadRequest."""
+    """The text of a field that was kept as it was written. Raises BadRequest where it is not UTF-8,
+    which msgspec has not checked there."""
     try:
         return bytes(raw).decode()
     except UnicodeDecodeError as error:
@@ -166,26 +167,26 @@ def raw_text(raw: msgspec.Raw, param: str) -> str:
 
 
 def small_text(raw: msgspec.Raw, param: str, most_bytes: int) -> str:
-    """The same of a field that is short wherever it means something. Raises BadRequest: what is
-    longer isn't looked at, as whatever takes as long as it is holds up everybody's tokens."""
+    """The same for a field that is never long in earnest. Raises BadRequest for a longer one
+    without reading it: that would hold up everybody's tokens."""
     if (n_bytes := memoryview(raw).nbytes) > most_bytes:
         raise BadRequest(f"{param}: {n_bytes} bytes are more than {most_bytes}", param=param)
     return raw_text(raw, param)
 
 
 def json_value(text: str, param: str) -> Any:
-    """What the text of such a field stands for, or of a string that holds JSON: its numbers may be
-    none. Raises BadRequest."""
+    """The value of such a field's text, or of a string that holds JSON. Raises BadRequest: msgspec
+    hasn't checked numbers there either."""
     try:
         return msgspec.json.decode(text)
     except msgspec.DecodeError as error:
         raise BadRequest(f"{param}: is not JSON: {error}", param=param) from error
-    except RecursionError as error:  # whoever passed it over as Raw stood less deep
+    except RecursionError as error:  # msgspec passed over it as Raw from less deep
         raise BadRequest(f"{param}: is nested too deep", param=param) from error
 
 
 def is_object(text: str) -> bool:
-    """Whether it is a JSON object that anybody could read: a call's arguments, whole."""
+    """Whether it is a whole JSON object, as a call's arguments must be."""
     try:
         return isinstance(json_value(text, ""), dict)
     except BadRequest:

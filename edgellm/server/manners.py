@@ -1,8 +1,8 @@
-"""What of an answer is its dialect's, though any part of the server may send it: an error, whole or
-in a stream that has begun, and a word for a client that waits.
+"""How a dialect writes what is no answer: errors, whole or inside a stream, and keep-alives.
 
-The path says whose manner holds (app.py has the table). The guard, which meets every request first,
-lays it into the request's scope beside the request's id; who sends takes both from there.
+Any part of the server may have to send one of these. The path decides the manner (app.py has the
+table). The guard, which meets every request first, puts it into the request's scope, beside the
+request's id, and whoever sends finds both there.
 """
 
 from collections.abc import Callable, MutableMapping
@@ -20,17 +20,17 @@ def frame(data: bytes) -> bytes:
 
 
 def named_frame(name: str, data: bytes) -> bytes:
-    """One that has a name, for clients that pass over those that have none."""
+    """The same with a name, for clients that ignore events without one."""
     return b"event: %b\ndata: %b\n\n" % (name.encode(), data)
 
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    error: Callable[[Exception, str], bytes]  # and the request's id, to JSON
-    framed_error: Callable[[bytes], bytes] = frame  # that JSON, as a stream's last words
+    error: Callable[[Exception, str], bytes]  # an error and the request's id, to JSON
+    framed_error: Callable[[bytes], bytes] = frame  # that JSON, as the last event of a stream
     stream_type: bytes = b"text/event-stream; charset=utf-8"
-    waiting: bytes = b": waiting\n\n"  # in a stream, when nothing is said for a while; may be empty
-    id_headers: tuple[bytes, ...] = (b"x-request-id",)  # where every answer tells its request's id
+    waiting: bytes = b": waiting\n\n"  # a stream's keep-alive; may be empty
+    id_headers: tuple[bytes, ...] = (b"x-request-id",)  # that carry the request's id
 
 
 USUAL = Manner(lambda error, _request_id: encode(error))
@@ -46,5 +46,5 @@ def manner_of(scope: _Scope) -> Manner:
 
 
 def error_of(scope: _Scope, error: Exception) -> bytes:
-    """As the request's dialect words it."""
+    """The error as the request's dialect writes it."""
     return manner_of(scope).error(error, scope.get("state", {}).get("request_id", ""))

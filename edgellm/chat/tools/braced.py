@@ -39,7 +39,7 @@ class Braces:
 
     def read(self, source: Source, calls: Calls, start: str) -> Reading[None]:
         yield from source.expect(_CALL)
-        name = yield from source.take_while(lambda character: character not in "{<", calls.most)
+        name = yield from source.take_while(lambda character: character not in "{<", calls.max_name)
         if (yield from source.peek()) != "{":
             raise Broken("no arguments")
         yield calls.begin(name.strip())

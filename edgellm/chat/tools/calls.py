@@ -1,5 +1,6 @@
-"""The calls of one answer, as they are told: index, id and name first, arguments after, and then
-that these are whole. A call that nobody has said this of was cut: nobody may act on a part of it.
+"""The calls of one answer, as deltas: first a call's index, id and name, then its arguments.
+
+`end` says that a call is whole. One without it was cut off, and must not be acted on.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,12 +13,12 @@ _AROUND_NAME = 64  # characters that a format may write beside a name: spaces, i
 
 
 class Calls:
-    """`new_id` is the caller's: randomness is. `tools` are those that may be called."""
+    """`tools` may be called. `new_id` comes from outside: it is random, and this room is pure."""
 
     def __init__(self, tools: Sequence[Tool], new_id: Callable[[], str]) -> None:
         self._tools = {tool.name: tool for tool in tools}
         self._new_id = new_id
-        self.most = max(map(len, self._tools), default=0) + _AROUND_NAME  # what holds a name
+        self.max_name = max(map(len, self._tools), default=0) + _AROUND_NAME  # characters
         self.n = 0
         self.is_whole = False  # the last one
 
@@ -27,7 +28,7 @@ class Calls:
         return bool(self._tools)
 
     def tool(self, name: str) -> Tool:
-        """Raises Broken: what calls no tool of ours is not a call."""
+        """Raises Broken for a name that is no tool's: its text is no call."""
         if name not in self._tools:
             raise Broken(f"no tool is called {name[:40]!r}")
         return self._tools[name]
@@ -38,7 +39,7 @@ class Calls:
         return ToolCallDelta(self.n - 1, id or self._new_id(), name, "")
 
     def arguments(self, text: str) -> ToolCallDelta:
-        """More of the last call's."""
+        """More of the last call's arguments."""
         return ToolCallDelta(self.n - 1, None, None, text)
 
     def end(self) -> None:

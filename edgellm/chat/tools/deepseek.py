@@ -32,9 +32,9 @@ def read(source: Source, calls: Calls, start: str) -> Reading[None]:
 
 
 def _read_call(source: Source, calls: Calls) -> Reading[None]:
-    name, _ = yield from source.take_until(_SEPARATOR, most=calls.most)
+    name, _ = yield from source.take_until(_SEPARATOR, most=calls.max_name)
     if name.strip() == "function":
-        name, _ = yield from source.take_until(_FENCE.rstrip(), most=calls.most)
+        name, _ = yield from source.take_until(_FENCE.rstrip(), most=calls.max_name)
     yield from tell_call(source, calls, name.strip())
     yield from source.skip()
     yield from source.accepts(_END_FENCE.strip())

@@ -26,25 +26,25 @@ def as_they_are(messages: Messages, tools: Tools) -> Messages:
 class Format:
     """How models of one kind write their calls.
 
-    `listen` tells a whole answer, `rule` writes what it tells as calls, from their start on.
+    `listen` parses a whole answer; `rule` is the grammar of its calls, from their start mark on.
     """
 
     name: str
-    speaks: Callable[[str], bool]  # is this chat template's source of it?
+    speaks: Callable[[str], bool]  # whether a chat template's source is of it
     listen: Callable[[Source, Calls, Thoughts], Reading[None]]
-    rule: Callable[[Rules, Tools, bool], str]  # the tools, and whether several calls may come
+    rule: Callable[[Rules, Tools, bool], str]  # of these tools; several calls, or one
     starts: tuple[str, ...]  # where calls begin, anywhere in an answer
-    opens: tuple[str, ...] = ()  # where they begin if it is an answer's first text
-    markers: tuple[str, ...] = ()  # further texts in which a vocabulary may have special tokens
-    adapt: Callable[[Messages, Tools], Messages] = as_they_are  # a conversation to its template
-    shows_tools: bool = True  # the template does; else `adapt` has told them
-    binds: Callable[[Tool], str] | None = None  # of `opens`, what is this tool's call for sure
-    preface: Callable[[Rules], str] | None = None  # what must stand before an answer's text
+    opens: tuple[str, ...] = ()  # where they begin as an answer's first text only
+    markers: tuple[str, ...] = ()  # other marks that may be special tokens
+    adapt: Callable[[Messages, Tools], Messages] = as_they_are  # a conversation, for its template
+    shows_tools: bool = True  # the template lists them; else `adapt` has
+    binds: Callable[[Tool], str] | None = None  # a beginning, of `opens`, that only its call has
+    preface: Callable[[Rules], str] | None = None  # what must come before an answer's text
     write: Write | None = None  # past calls as the model wrote them, where a template shows none
 
 
 def repeated(rules: Rules, call: str, separator: str, parallel: bool) -> str:
-    """One call, or as many as it takes."""
+    """One call; if `parallel`, up to `_MAX_PARALLEL`."""
     if not parallel:
         return call
     between = f"{rules.text(separator)} " if separator else ""
@@ -52,9 +52,10 @@ def repeated(rules: Rules, call: str, separator: str, parallel: bool) -> str:
 
 
 def in_order(rules: Rules, members: Sequence[tuple[str, bool]], separator: str) -> str:
-    """Rules of members, and whether each must come: these, and any of the others, in this order.
+    """A rule for members (a rule, and whether it is required) in this order; optional ones may be
+    left out. "" for none.
 
-    Built from the last: as the first one written, or a later. Empty where there are none.
+    Built from the last one: `first` is what may follow where none is written yet, `later` else.
     """
     first = later = ""
     for member, is_required in reversed(members):

@@ -26,7 +26,7 @@ def speaks(source: str) -> bool:
 
 
 def read(source: Source, calls: Calls, start: str) -> Reading[None]:
-    name, _ = yield from source.take_until(">", most=calls.most)
+    name, _ = yield from source.take_until(">", most=calls.max_name)
     calls.tool(name)
     yield from tell_call(source, calls, name)
     yield from source.skip()
@@ -74,7 +74,7 @@ def _attempt(source: Source, calls: Calls) -> Reading[bool]:
     """Whether a call came, and what separates it from the next message."""
     source.mark()
     try:
-        name, _ = yield from source.take_until("\n", most=calls.most)
+        name, _ = yield from source.take_until("\n", most=calls.max_name)
         calls.tool(name.strip())
         yield from tell_call(source, calls, name.strip())
     except Broken:

@@ -43,7 +43,7 @@ def listen(source: Source, calls: Calls, thoughts: Thoughts) -> Reading[None]:
         channels.append("analysis" if thoughts.opened else "text")
         yield from source.tell_until(_ENDS, thoughts.tell if thoughts.opened else TextDelta)
     while (yield from source.peek()):
-        header = yield from _header(source, begins, calls.most + _AROUND_NAME)
+        header = yield from _header(source, begins, calls.max_name + _AROUND_NAME)
         begins = _MARKS if header is None else _BEGINS
         if header is None:
             yield from _tell_text(source)

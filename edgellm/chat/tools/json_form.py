@@ -1,6 +1,6 @@
-"""Calls written as JSON objects, `{"name": ..., "arguments": {...}}`, in whichever words.
+"""Calls written as JSON objects: `{"name": ..., "arguments": {...}}`, or the same by other keys.
 
-A model keeps to its words more than to their order: a name that comes late is waited for.
+Models keep to the keys they know more than to their order, so a name that comes late is waited for.
 """
 
 import json
@@ -18,13 +18,13 @@ ReadCall: TypeAlias = Callable[[Source, Calls], Reading[None]]
 _NAMES = frozenset({"name", "tool_name", "function_name", "function"})
 _ARGUMENTS = frozenset({"arguments", "parameters", "args"})
 _OTHERS = frozenset({"type", "id", "tool_call_id", "call_id", "index"})
-_OF_A_TOOL = "description"  # what tells of a tool has its name and "parameters", too
+_OF_A_TOOL = "description"  # a tool's own description has its name and "parameters", too
 
 
 def read_object(source: Source, calls: Calls, *, is_inner: bool = False) -> Reading[None]:
-    """One call. Its text is unaccounted for until its name is known.
+    """One call. Nothing of it is told before its name is known.
 
-    OpenAI's own form has it inside an object, once: `is_inner`.
+    OpenAI's own form nests it once, as `{"function": {...}}`: `is_inner`.
     """
     name = held = None
     has_others = False
@@ -63,7 +63,7 @@ def read_object(source: Source, calls: Calls, *, is_inner: bool = False) -> Read
 
 
 def _pass_over_rest(source: Source) -> Waiting[None]:
-    """What an object has beside the call that is told."""
+    """What else the object of a told call has."""
     while (yield from _expect_spaced(source, ",", "}")) == ",":
         yield from json_source.string(source)
         yield from _expect_spaced(source, ":")
@@ -71,7 +71,7 @@ def _pass_over_rest(source: Source) -> Waiting[None]:
 
 
 def tell_call(source: Source, calls: Calls, name: str) -> Reading[None]:
-    """A call of this name, its arguments as they come."""
+    """A call of this name, whose arguments are told as they come."""
     yield from source.skip()
     if (yield from source.peek()) == "{":
         yield calls.begin(name)
@@ -101,7 +101,7 @@ def arguments_text(source: Source) -> Waiting[str]:
 
 
 def _text_within(quoted: str) -> Waiting[str]:
-    """The value that this string is the text of, with nothing bare inside its own strings."""
+    """The JSON value that a JSON string holds, with what its own strings lack escaped."""
     inner = Source()
     inner.add(json_source.unquoted(quoted).strip())
     inner.close()
@@ -127,7 +127,7 @@ def read_all(source: Source, calls: Calls, between: str = "") -> Reading[None]:
 def read_up_to(
     source: Source, calls: Calls, close: str, read: ReadCall = read_all
 ) -> Reading[None]:
-    """All calls before a mark, and that: an answer may end without it, or in the midst of it."""
+    """All calls up to a closing mark. An answer may end without it, or in the midst of it."""
     yield from source.skip()
     yield from read(source, calls)
     yield from source.skip()
@@ -136,7 +136,7 @@ def read_up_to(
 
 
 def read_list(source: Source, calls: Calls, read_one: ReadCall = read_object) -> Reading[None]:
-    """Several calls with commas between, in brackets: a JSON array, where nothing else is said."""
+    """Several calls with commas between, in brackets: JSON objects, unless `read_one` differs."""
     separator = yield from source.expect("[")
     while separator != "]":
         yield from source.skip()

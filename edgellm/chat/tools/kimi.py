@@ -30,7 +30,7 @@ def read(source: Source, calls: Calls, start: str) -> Reading[None]:
 
 
 def _read_call(source: Source, calls: Calls) -> Reading[None]:
-    id, _ = yield from source.take_until(_ARGUMENTS, most=calls.most)
+    id, _ = yield from source.take_until(_ARGUMENTS, most=calls.max_name)
     name = id.strip().removeprefix(_PREFIX).rpartition(":")[0] or id.strip()
     yield from tell_call(source, calls, name)
 

@@ -45,7 +45,7 @@ def read(source: Source, calls: Calls, start: str) -> Reading[None]:
 
 
 def _read_call(source: Source, calls: Calls) -> Reading[None]:
-    name, _ = yield from source.take_until('"', most=calls.most)
+    name, _ = yield from source.take_until('"', most=calls.max_name)
     yield from source.take_until(_SEPARATOR, most=_MAX_ATTRIBUTES)
     yield calls.begin(name)
     source.mark()

@@ -42,7 +42,7 @@ def adapt(messages: Sequence[Message], tools: Sequence[Tool]) -> Sequence[Messag
 
 
 def _read_built_in(source: Source, calls: Calls) -> Reading[None]:
-    name, _ = yield from source.take_until(".call(", most=calls.most)
+    name, _ = yield from source.take_until(".call(", most=calls.max_name)
     yield calls.begin(name)
     source.unmark()
     separator = "{"

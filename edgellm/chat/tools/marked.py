@@ -1,8 +1,8 @@
-"""Hearing an answer whose calls begin with a mark: thoughts first, then text and calls.
+"""The parser for formats whose calls begin with a mark: thoughts first, then text and calls.
 
-A call that breaks before its tool's name is known was text, mark and all. If it breaks later, what
-was told of it stays told, and the rest is text. So nothing that a model writes gets lost, but the
-marks that were understood, and white space beside calls or before any text.
+A call that breaks off before its tool's name is known is text, mark and all. If it breaks off
+later, what was sent of it stands, and the rest is text. So nothing that a model writes gets lost
+but the marks that were understood, and white space beside calls or before any text.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,8 +17,8 @@ from edgellm.chat.thoughts import Thoughts
 from edgellm.chat.tools.calls import Calls
 from edgellm.chat.tools.format import Format, Write, as_they_are
 
-# Characters of an answer that may be read twice, some 50 ms, before later marks are text: of calls
-# inside calls that don't end, each would else be read to the end of the answer.
+# Characters of an answer that may be read twice (some 50 ms) before further marks are text. Without
+# a bound, each of many marks that begin no call would have the answer read to its end once more.
 _MAX_REREAD = 1 << 17
 
 Read: TypeAlias = Callable[[Source, Calls, str], Reading[None]]
@@ -41,12 +41,12 @@ def marked_format(
     adapt: Callable[[Sequence[Message], Sequence[Tool]], Sequence[Message]] = as_they_are,
     write: Write | None = None,
 ) -> Format:
-    """`read` is given the start that it was called for, already taken ("" for one of `opens`).
+    """`read` parses the calls behind a start mark, which is taken already, and which it is given
+    ("" for one of `opens`): all that follow one another, Broken where they break off.
 
-    It tells all calls that follow one another there, and raises Broken where they break off.
-    `wrappers` stand around text and are none. `ends_thought`: these models may call without ending
-    their thoughts first; `bare` are starts that count outside of thoughts only. `unbound` are
-    `opens` in other words than the format's: a call is heard there, and no grammar waits for it.
+    `wrappers` stand around text, and are dropped. `ends_thought`: these models may call without
+    closing their thoughts first; `bare` starts count only outside thoughts. `unbound` are further
+    `opens`, not the format's own: calls are recognised there, but no grammar waits for them.
     """
     marked = Marked(read, starts, (*opens, *unbound), wrappers, bare, ends_thought)
     all_starts, markers = (*starts, *bare), (*markers, *wrappers)
@@ -105,8 +105,7 @@ class Marked:
     def _first_words(
         self, source: Source, calls: Calls, thoughts: Thoughts
     ) -> Reading[tuple[str, ...]]:
-        """What means something only where an answer begins. Returns the mark that its text may end
-        with."""
+        """What counts only where an answer begins. Returns the mark that its text may end with."""
         frame_end: tuple[str, ...] = ()
         if (yield from self._first_thoughts(source, calls, thoughts)):
             begin, end = thoughts.frame
@@ -145,7 +144,7 @@ class Marked:
     def _attempt(
         self, source: Source, calls: Calls, mark: str, tell: Tell, gap: str = ""
     ) -> Reading[bool]:
-        """Whether there was a call after this mark. Where there was none, the mark is told."""
+        """Whether a call followed this mark. Where none did, the mark is told as text."""
         if source.n_reread > _MAX_REREAD:
             yield tell(gap + mark)
             return False

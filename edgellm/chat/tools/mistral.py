@@ -44,10 +44,10 @@ def read(source: Source, calls: Calls, start: str) -> Reading[None]:
     elif first == "[":
         yield from read_list(source, calls)
     else:
-        name = yield from source.take_while(lambda character: character not in "[{", calls.most)
+        name = yield from source.take_while(lambda character: character not in "[{", calls.max_name)
         mark = yield from source.accepts(_ARGUMENTS, _ID)
         if mark == _ID:
-            yield from source.take_until(_ARGUMENTS, most=calls.most)
+            yield from source.take_until(_ARGUMENTS, most=calls.max_name)
         elif not mark and (yield from source.peek()) != "{":
             raise Broken("no arguments")
         yield from tell_call(source, calls, name.strip())

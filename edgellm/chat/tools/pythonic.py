@@ -32,7 +32,7 @@ _SINGLE_QUOTED = r"/'([^'\\]|\\.)*'/"
 
 def read_call(source: Source, calls: Calls) -> Reading[None]:
     """One call. Unaccounted for until its first argument has a name, or its end comes."""
-    name = yield from source.take_while(is_of_a_name, calls.most)
+    name = yield from source.take_while(is_of_a_name, calls.max_name)
     calls.tool(name)
     yield from source.expect("(")
     n_told = 0

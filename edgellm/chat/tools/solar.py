@@ -34,7 +34,7 @@ def read(source: Source, calls: Calls, start: str) -> Reading[None]:
 
 def _read_call(source: Source, calls: Calls) -> Reading[None]:
     yield from source.take_until(_NAME, most=_MAX_ID)
-    name, _ = yield from source.take_until(_ARGUMENTS, most=calls.most)
+    name, _ = yield from source.take_until(_ARGUMENTS, most=calls.max_name)
     yield from tell_call(source, calls, name.strip())
 
 

@@ -107,7 +107,7 @@ def _read_calls(
 def read_call(source: Source, calls: Calls, tags: Tags, follow: tuple[str, ...]) -> Reading[None]:
     """One call, from its name to `close`. Unaccounted for until the first tag after its name.
     A value ends only where one of `follow` comes."""
-    name = yield from source.take_while(is_of_a_name, calls.most)
+    name = yield from source.take_while(is_of_a_name, calls.max_name)
     if tags.named:
         yield from source.expect(tags.named)
     known = schema.members(schema.parameters(calls.tool(name)))
