@@ -75,6 +75,7 @@ class Home:
             "HF_HOME": str(folder / "hf"),
             "HF_ENDPOINT": "http://127.0.0.1:1",  # nobody: no test leaves this machine
             "MODELSCOPE_ENDPOINT": "http://127.0.0.1:1",
+            "EDGELLM_PORT": "0",  # whoever serves at 8484 meanwhile is nobody of ours
             "COLUMNS": "100",
             "NO_PROXY": "*",
         }
