@@ -131,6 +131,17 @@ def test_run_and_the_library_heed_the_tables_too(home, tables, monkeypatch):
     assert edgellm.plan("./first.gguf").n_ctx_seq == 256
 
 
+def test_a_table_that_is_about_no_model_is_told_with_the_name_that_was_meant(home, tables):
+    tables('[models."./frist.gguf"]\nctx = 256\n[models.first]\nctx = 512\n')
+    said = '[models."./frist.gguf"]: no model is here by that name; did you mean ./first.gguf or '
+    with home.serving("serve", "./first.gguf", "--port", "0") as live:
+        assert models(live)["first"]["plan"]["n_ctx_seq"] == 512, "by the name that ps shows"
+        assert said in "".join(live.err)
+    told = {one["name"]: one for one in json.loads(home.run("doctor", "--json").out)}["tables"]
+    assert (told["verdict"], told["fix"]) == ("warning", "did you mean ./first.gguf or ./second.gguf?")
+    assert '[models."./frist.gguf"] of ' in told["message"]
+
+
 def test_a_table_that_cannot_be_is_an_error_of_the_settings(home, tables):
     tables('[models."./first.gguf"]\nngl = 3\n')
     for command in (("serve", "./second.gguf"), ("plan", "./first.gguf"), ("run", "demo", "Hi")):

@@ -78,6 +78,7 @@ def serve(
     _check_several(models or (), [flag for flag, value in of_one.items() if value])
     pins.goal(config.reserve)  # what can't be is told before anything is looked for
     listening.check(config)
+    _tell_idle_tables(config, models)
     flags = Wishes(
         pins=pins, drafting=drafting, seeing=seeing, adapting=adapting,
         sleep_idle_seconds=sleep_idle_seconds,
@@ -88,6 +89,14 @@ def serve(
         _check_pulls(config)
         instance = _of_the_disk(config, flags)
     _run(replace(instance, insecure=listening.insecure))
+
+
+def _tell_idle_tables(config: "Config", models: "Sequence[str]") -> None:
+    from edgellm.cli.output import say
+    from edgellm.cli.preparing.idle_tables import idle_tables
+
+    for one in idle_tables(config, models):
+        say(str(one))
 
 
 def _check_several(models: "Sequence[str]", of_one: "Sequence[str]") -> None:

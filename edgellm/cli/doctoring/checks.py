@@ -23,6 +23,7 @@ from edgellm.cli.doctoring.findings import Finding, Place
 from edgellm.cli.doctoring.hub_check import hub
 from edgellm.cli.doctoring.split_check import split
 from edgellm.cli.preparing import machine
+from edgellm.cli.preparing.idle_tables import idle_tables
 from edgellm.cli.preparing.store import store_of
 from edgellm.cli.serving.find import statuses
 from edgellm.config import Config
@@ -65,6 +66,7 @@ def gather(config: Config, waiting: Callable[[machine.Waits], None]) -> Place:
     hardware = detect(this_machine(ask_again=True), waiting=waiting)
     sensors = SystemSources(Path(config.sensors_root))
     endpoint, variable = endpoint_of(config.hub, os.environ)
+    served = _served()
     return Place(
         hardware=hardware,
         models_folder=folder,
@@ -78,10 +80,12 @@ def gather(config: Config, waiting: Callable[[machine.Waits], None]) -> Place:
         samples=_samples(hardware, sensors),
         cpu_energy=_cpu_energy(sensors),
         user=getpass.getuser(),
-        served=_served(),
+        served=served,
         huge_pages=huge_pages_for(sensors),
         hub_endpoint=endpoint,
         hub_variable=variable,
+        n_tables=len(config.models),
+        idle_tables=idle_tables(config, (*config.serve, *(one.name for one in served))),
         is_offline=config.offline or offline_by_environment(),
         landlock_abi=landlock.abi() if sys.platform == "linux" else None,
         has_drivers=has_drivers(places.library_names()),
@@ -222,6 +226,16 @@ def _profiles(place: Place) -> Finding:
     return Finding("profiles", "ok", "devices, quality, boards, workloads, models are there")
 
 
+def _tables(place: Place) -> Finding:
+    """What the settings say of single models."""
+    if idle := place.idle_tables:
+        titles = ", ".join(one.table.title for one in idle)
+        message = f"{titles} of {idle[0].table.file}: no model is here by such a name"
+        return Finding("tables", "warning", message, "; ".join(one.advice for one in idle))
+    of_so_many = f"{place.n_tables}, each of a model" if place.n_tables else "none in the settings"
+    return Finding("tables", "ok", of_so_many)
+
+
 def _demo(place: Place) -> Finding:
     if place.demo_size_bytes is None:
         return Finding("demo", "problem", "the demo model is missing", "install edgellm again")
@@ -251,7 +265,7 @@ def _sandbox(place: Place) -> Finding:
 
 CHECKS: tuple[Callable[[Place], Finding], ...] = (
     _python, _engine, *hardware_checks.CHECKS, split, _cpu_build, _memory, _swap, _huge_pages,
-    _sandbox, _disk, hub, _profiles, _demo, _sources,
+    _sandbox, _disk, hub, _profiles, _tables, _demo, _sources,
 )  # fmt: skip
 
 

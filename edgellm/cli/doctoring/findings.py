@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from edgellm.cli.preparing.idle_tables import IdleTable
 from edgellm.meter.sample import Sample
 from edgellm.models.hubs import DEFAULT_HUB, SITES
 from edgellm.probe.hardware import Hardware
@@ -40,4 +41,6 @@ class Place:
     huge_pages: str | None = None  # whom Linux gives them: "always", "madvise", "never"
     hub_endpoint: str = SITES[DEFAULT_HUB].endpoint
     hub_variable: str = "HF_ENDPOINT"  # that says so, or would
+    n_tables: int = 0  # of models, in the settings
+    idle_tables: tuple[IdleTable, ...] = ()  # of them, about no model
     is_offline: bool = False  # by the settings, or another tool's variables

@@ -54,7 +54,7 @@ class QuickCommand(TyperCommand):
 
 def behind_dashes(words: Sequence[str], option: str) -> str:
     """The same for a shell, with a `--` before the option, which no flag of ours is."""
-    at = next(i for i, word in enumerate(words) if word.startswith(option))
+    at = next((i for i, word in enumerate(words) if word.startswith(option)), 0)
     before = words[:at] if any(not word.startswith("-") for word in words[:at]) else ("APP",)
     after = [word for word in words[at:] if word != "--"]
     return " ".join((*map(shlex.quote, before), "--", *map(shlex.quote, after)))

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field, fields, replace
 from functools import cache
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -21,16 +22,10 @@ from edgellm.cli.flags.adapting import Adapting
 from edgellm.cli.flags.drafting import Drafting
 from edgellm.cli.flags.pins import Pins, flags_of
 from edgellm.cli.flags.seeing import Seeing
+from edgellm.cli.flags.table_names import Meant, meant_by
 from edgellm.cli.flags.wishes import Wishes
 from edgellm.config import Config, config_path
 from edgellm.errors import BadRequest, ConfigError, EdgellmError
-from edgellm.files import path_of
-from edgellm.models.names import (
-    CatalogReference,
-    HubReference,
-    PathReference,
-    parse_reference,
-)
 from edgellm.values import frozen
 
 _ELSEWHERE = {  # what other programs call it
@@ -76,80 +71,41 @@ class Table:
         return f"{self.file}, {self.title}"
 
 
-@frozen
-class _Place:
-    """Which model a name means, whichever of its names it is."""
-
-    model: str
-    quant: str = ""
-    file: str = ""
-
-    def holds(self, other: "_Place") -> bool:
-        return self.model == other.model and all(
-            ours in ("", theirs)
-            for ours, theirs in ((self.quant, other.quant), (self.file, other.file))
-        )
-
-
 def table_of(config: Config, name: str) -> Table:
     """The one that means this model most nearly. Raises ConfigError, as `check_tables`."""
     tables = check_tables(config)
     try:
-        place = _place(name)
+        meant = meant_by(name)
     except EdgellmError:
         return Table()  # whoever resolves the name says what is wrong with it
-    near = [(one, table) for one, table in tables.items() if one.holds(place)]
-    nearest = max(near, key=lambda pair: (pair[0].file, pair[0].quant) != ("", ""), default=None)
-    return nearest[1] if nearest else Table()
+    nearest = max(
+        (one for one in tables if one.holds(meant)), key=attrgetter("nearness"), default=None
+    )
+    return tables[nearest] if nearest else Table()
 
 
-def check_tables(config: Config) -> dict[_Place, Table]:
+def check_tables(config: Config) -> dict[Meant, Table]:
     """By the model that each is about. Raises ConfigError that names file, table and key."""
-    found: dict[_Place, Table] = {}
+    found: dict[Meant, Table] = {}
     names: dict[str, str] = {}
     for name, given in config.models.items():
         none = Table(str(config_path(os.environ)), f'[models."{name}"]')
         where = none.where
         try:
-            place = _place(name)
+            meant = meant_by(name)
         except EdgellmError as error:
             raise ConfigError(f"{where}: {error}", hint=error.hint) from error
-        if place in found:
+        if meant in found:
             raise ConfigError(
-                f"{where}: that model has a table already, {found[place].title}",
+                f"{where}: that model has a table already, {found[meant].title}",
                 hint="put both into one",
             )
-        found[place] = table = _read(none, given)
+        found[meant] = table = _read(none, given)
         for called in filter(None, (table.name, *table.aliases)):
             before = names.setdefault(called.casefold(), table.title)
             if before != table.title:
                 raise ConfigError(f"{where}: {called!r} is a name of {before}, too")
     return found
-
-
-def _place(name: str) -> _Place:
-    """Raises BadRequest, ModelNotFound."""
-    match reference := parse_reference(name):
-        case PathReference(path):
-            return _Place(_resolved(path))
-        case HubReference(repo=repo, quant=quant, file=file):
-            return _Place(repo.casefold(), quant or "", file or "")
-        case CatalogReference(name=known, quant=quant):
-            from edgellm.models.known import catalog
-
-            if known == "demo":
-                return _Place(known)
-            entry = catalog.find(known)
-            return _Place((entry.repo or entry.name).casefold(), quant or "")
-    return _Place(reference.text.casefold().removesuffix(":latest"))
-
-
-def _resolved(path: str) -> str:
-    """Raises BadRequest."""
-    try:
-        return str(path_of(path).resolve())
-    except (OSError, ValueError, RuntimeError) as error:  # a NUL; a loop of links
-        raise BadRequest(f"no path can be so: {error}") from error
 
 
 def _read(none: Table, given: Mapping[str, Any]) -> Table:

@@ -80,13 +80,18 @@ def test_a_table_says_all_that_flags_say_of_one_model(settings):
         ("org/repo:Q4_0", 3),
         ("org/repo", None),
         ("./mine.gguf", 4),
+        ("./There.gguf", 7),
+        ("./there-00002-of-00002.gguf", 7),
+        ("./mine-Q4_K_M.gguf", 8),
         ("ollama:qwen3:8b", 5),
         ("qwen3:4b", None),
         ("https://nowhere/x", None),
         ("demo", 6),
     ],
 )
-def test_a_model_has_its_table_by_whichever_of_its_names(settings, tmp_path, name, ctx):
+def test_a_model_has_its_table_by_whichever_of_its_names_also_that_of_ps(
+    settings, tmp_path, name, ctx
+):
     config = settings(f"""
         [models."qwen3:8b"]
         ctx = 1
@@ -100,6 +105,12 @@ def test_a_model_has_its_table_by_whichever_of_its_names(settings, tmp_path, nam
         ctx = 5
         [models.demo]
         ctx = 6
+        [models."there"]
+        ctx = 7
+        [models."mine"]
+        ctx = 9
+        [models."mine-Q4_K_M"]
+        ctx = 8
     """)
     assert table_of(config, name).wishes.pins.ctx == ctx
 

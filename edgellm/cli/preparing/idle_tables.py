@@ -1,0 +1,88 @@
+"""Tables of the settings that are about no model, which a typing error makes them.
+
+A model that is named, lies here, or is in the catalog and may come, can have one before it is here.
+"""
+
+import contextlib
+import difflib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from edgellm.cli.flags.table_names import Meant, meant_by
+from edgellm.cli.flags.tables import Table, check_tables
+from edgellm.cli.preparing.resolve import DEMO
+from edgellm.cli.preparing.store import store_of
+from edgellm.config import Config
+from edgellm.errors import EdgellmError
+from edgellm.models.elsewhere.tools import found_models
+from edgellm.models.known import catalog
+from edgellm.values import frozen
+
+_MOST_NAMES = 3
+_ALIKE_RATIO = 0.8  # of a file's name, which may lie anywhere, to one that is known
+
+
+@frozen
+class IdleTable:
+    """`near`: names that are spelt like its own."""
+
+    table: Table
+    near: tuple[str, ...]
+
+    @property
+    def advice(self) -> str:
+        return (
+            f"did you mean {' or '.join(self.near)}?" if self.near else "edgellm list shows what is"
+        )
+
+    def __str__(self) -> str:
+        return f"{self.table.where}: no model is here by that name; {self.advice}"
+
+
+def idle_tables(config: Config, named: Sequence[str] = ()) -> tuple[IdleTable, ...]:
+    """`named`: models that are to be served. Raises ConfigError, StorageError."""
+    return tuple(_idle(config, named)) if config.models else ()
+
+
+def _idle(config: Config, named: Sequence[str]) -> Iterator[IdleTable]:
+    stored = store_of(config).list()
+    names = [*named, DEMO, *(one.name for one in stored), *(one.name for one in found_models())]
+    here = [*_meant(names)]
+    known = [*names, *(one.repo for one in stored), *catalog.names("")]
+    for name, (meant, table) in zip(config.models, check_tables(config).items(), strict=True):
+        if any(meant.holds(one) for one in here):
+            continue
+        if meant.model and not meant.stem and not _may_come(meant, here):
+            yield IdleTable(
+                table, _near(name, [*known, *(one.name for one in catalog.load_catalog())])
+            )
+        elif meant.model and meant.stem and not Path(meant.model).exists():
+            yield IdleTable(table, _near(name, _beside(name, meant)))
+        elif not meant.model and (near := _near(name, known, _ALIKE_RATIO)):
+            yield IdleTable(table, near)  # else it is a file's that lies who knows where
+
+
+def _meant(names: Iterable[str]) -> Iterator[Meant]:
+    for name in names:
+        with contextlib.suppress(EdgellmError):
+            yield meant_by(name)
+
+
+def _may_come(meant: Meant, here: Sequence[Meant]) -> bool:
+    """Of what is here in another quantization, that one was meant perhaps."""
+    if any(one.model == meant.model for one in here):
+        return False
+    return any((one.repo or one.name).casefold() == meant.model for one in catalog.load_catalog())
+
+
+def _beside(name: str, meant: Meant) -> Iterator[str]:
+    """The models in its folder, written as it is."""
+    folder = name[: name.rfind("/") + 1]
+    return (folder + path.name for path in Path(meant.model).parent.glob("*.gguf"))
+
+
+def _near(name: str, known: Iterable[str], ratio: float = 0.6) -> tuple[str, ...]:
+    shown = {one.removeprefix("hf.co/").casefold(): one for one in known}
+    wanted = name.removeprefix("hf.co/").casefold()
+    found = difflib.get_close_matches(wanted, shown, n=_MOST_NAMES, cutoff=ratio)
+    return tuple(dict.fromkeys(shown[one] for one in found))
