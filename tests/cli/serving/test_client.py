@@ -99,8 +99,8 @@ def test_nobody_listens():
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{sock.getsockname()[1]}"
-    with Client(url) as client, pytest.raises(NotServing, match="no server at"):
-        client.status()
+        with Client(url) as client, pytest.raises(NotServing, match="no server at"):
+            client.status()
 
 
 def test_a_key_is_taken_from_the_environment(engine, monkeypatch):

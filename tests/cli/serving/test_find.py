@@ -170,12 +170,13 @@ def test_a_server_that_answers_and_winds_up_then_is_told_once(live):
 
 
 def test_a_server_that_was_named_must_answer(monkeypatch, live):
-    with socket.create_server(("127.0.0.1", 0)) as sock:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))  # and does not listen
         nobody = f"127.0.0.1:{sock.getsockname()[1]}"
-    monkeypatch.setenv("EDGELLM_HOST", nobody)
+        monkeypatch.setenv("EDGELLM_HOST", nobody)
 
-    with pytest.raises(NotServing, match=f"no server at http://{nobody}"):
-        statuses()
+        with pytest.raises(NotServing, match=f"no server at http://{nobody}"):
+            statuses()
 
 
 def test_of_a_server_that_was_named_and_is_ours_the_process_is_told(monkeypatch, hanging):
