@@ -73,6 +73,14 @@ class _Edgellm(QuickGroup):
         super().__init__(**given)
         self.commands = cast(Any, Commands(_COMMANDS, hidden={"ls": "models.list_models"}))
 
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Completion is told in a line of its own, at the end."""
+        params = super().get_params(ctx)
+        for one in params:
+            if one.name in ("install_completion", "show_completion"):
+                cast(Any, one).hidden = True
+        return params
+
 
 app = typer.Typer(
     name="edgellm",
@@ -80,7 +88,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Turn this machine into a local LLM server: probe it, choose a model, serve it, watch it.",
+    help="A local LLM server: probe this machine, choose a model, serve it, watch it.",
     epilog=_EPILOG,
 )
 

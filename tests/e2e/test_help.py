@@ -13,7 +13,8 @@ from edgellm.cli.main import app
 
 COMMANDS = (
     "up", "serve", "run", "launch", "pull", "list", "show", "rm", "export", "import", "verify",
-    "ps", "stop", "probe", "plan", "recommend", "top", "record", "bench", "tune", "cost", "doctor",
+    "mirror", "ps", "stop", "probe", "plan", "recommend", "top", "record", "bench", "tune", "cost",
+    "usage", "doctor",
 )  # fmt: skip
 HEAVY = (
     "huggingface_hub", "httpx2", "textual", "starlette", "uvicorn", "jinja2", "msgspec", "numpy",

@@ -57,12 +57,13 @@ def export(
     offline: options.Offline = False,
     as_json: options.AsJSON = False,
 ) -> None:
-    """Write models into a bundle that a machine without network imports.
+    """Write models into a bundle for a machine without network.
 
     With what belongs to them: all parts, the projector, the licence; under the names that their
     repositories give them, so that other programs can use the files. Every byte is checked on the
-    way. A broken-off export into a folder goes on the next time; into a folder that is a bundle
-    already, the models are added. The other machine: --on BOARD or --device choose for it.
+    way. An interrupted export into a folder goes on the next time; into a folder that is a bundle
+    already, the models are added. --on BOARD or --device choose the quantization for the other
+    machine.
 
     \b
       edgellm export qwen3:8b -o /media/stick

@@ -26,7 +26,7 @@ def cost(
     as_json: options.AsJSON = False,
     offline: options.Offline = False,
 ) -> None:
-    """Tell what tokens cost on this machine, and on rented ones.
+    """Show what tokens cost on this machine, and on rented ones.
 
     At the speed and power that a running server measures, else as predicted. Cloud prices are
     profiles/prices.toml's, in dollars, with their date; --usd says what one is in your currency.

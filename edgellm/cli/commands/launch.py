@@ -55,11 +55,12 @@ def launch(
     as_json: options.AsJSON = False,
     offline: options.Offline = False,
 ) -> None:
-    """Start a coding agent or a chat program that is installed here, with a local model.
+    """Start a coding agent or a chat program with a local model.
 
-    It is told by its environment, its flags or a file of its own for this one time; your settings
-    of it stay as they are. A server that runs here answers; with --model, one that isn't served is
-    loaded for as long as the program runs. The exit code is the program's.
+    The program is told where the server is for this one time, by its environment, its flags or a
+    file; your own settings for it stay as they are. A server that runs here answers. With --model,
+    a model that isn't served is loaded for as long as the program runs. The exit code is the
+    program's.
 
     --print shows what would be started, as lines for a shell, without the API key.
 

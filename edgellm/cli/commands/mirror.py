@@ -43,10 +43,10 @@ def mirror(
     only one like hf_ and 34 letters or digits. Ctrl-C ends it; broken-off downloads go on later.
 
     \b
-      edgellm pull qwen3:8b                         # here, where there is internet
+      edgellm pull qwen3:8b                # here, where there is internet
       edgellm mirror --host 0.0.0.0 --api-key hf_…
-      HF_ENDPOINT=http://box:8485 HF_TOKEN=hf_… edgellm pull qwen3:8b    # there
-      curl http://127.0.0.1:8485                    # what is here
+      HF_ENDPOINT=http://box:8485 HF_TOKEN=hf_… edgellm pull qwen3:8b  # there
+      curl http://127.0.0.1:8485           # what is here
     """
     from edgellm.cli.serving.mirroring import run
     from edgellm.errors import BadRequest

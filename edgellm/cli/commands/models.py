@@ -64,12 +64,13 @@ def pull(
     limit_rate: options.LimitRate = None,
     offline: options.Offline = False,
 ) -> None:
-    """Download a model; a broken-off download goes on, and one that is here is brought up to date.
+    """Download a model, or bring one that is here up to date.
 
-    It goes into Hugging Face's cache, where other tools find it too. Without a QUANT it is the
-    one that suits this machine. Every file's sha256 is checked; the file's path is printed.
-    What a newer commit replaces stays until `edgellm rm --older`. Where Hugging Face can't be
-    reached: HF_ENDPOINT names a mirror of it, EDGELLM_HUB=modelscope asks ModelScope instead.
+    It goes into Hugging Face's cache, where other tools find it too. A download that was
+    interrupted goes on from there. Without a QUANT it is the one that suits this machine. Every
+    file's sha256 is checked; the file's path is printed. What a newer commit replaces stays until
+    `edgellm rm --older`. Where Hugging Face can't be reached: HF_ENDPOINT names a mirror of it,
+    EDGELLM_HUB=modelscope asks ModelScope instead.
 
     \b
       edgellm pull qwen3:8b
@@ -89,9 +90,9 @@ def pull(
 def list_models(as_json: options.AsJSON = False) -> None:
     """List the models on this disk.
 
-    Those that other tools put into Hugging Face's cache, too, and those of Ollama, LM Studio,
-    llama.cpp, Jan and GPT4All, which are served where they lie: ollama:qwen3:8b. And what is there
-    of downloads that broke off: their `done_bytes` are less than their `size_bytes`.
+    Also those that other tools put into Hugging Face's cache, and those of Ollama, LM Studio,
+    llama.cpp, Jan and GPT4All, which are served where they lie: ollama:qwen3:8b. Unfinished
+    downloads are listed, too: their `done_bytes` are less than their `size_bytes`.
 
     \b
       edgellm list
@@ -171,7 +172,7 @@ def rm(
 ) -> None:
     """Remove a downloaded model.
 
-    Or what is there of a download that broke off.
+    Or what is left of an unfinished download.
 
     \b
       edgellm rm qwen3:8b

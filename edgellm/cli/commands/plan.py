@@ -34,12 +34,12 @@ def plan(
     as_json: options.AsJSON = False,
     offline: options.Offline = False,
 ) -> None:
-    """Show what would run how, before anything is downloaded.
+    """Show what would run, and how fast, before it is downloaded.
 
     The file, its context, memory and speed, what can be traded for what, and the best of what was
-    not chosen. A flag pins its part of the plan, the rest is chosen around it. Of a repository the
-    headers are read, not the files; a catalog name needs no network. With --users: which machines
-    hold so many users, and how many of each.
+    not chosen. A flag pins its part of the plan, the rest is chosen around it. Of a repository only
+    the headers are read; a catalog name needs no network. With --users: which machines hold so many
+    users, and how many of each.
 
     \b
       edgellm plan qwen3:8b
@@ -86,7 +86,7 @@ def _one_plan(
     hardware, model, goal = described.hardware(), one.name, one.wish.goal
     candidates: Sequence[Candidate] = found.candidates
     try:
-        with Waiting(lambda: f"planning {model} …"):
+        with one.wish.blamed(), Waiting(lambda: f"planning {model} …"):
             candidates, goal = as_served(found, hardware, goal)
             made = _made(described, hardware, candidates, goal, asks_oracle=asks_oracle)
             made = one.wish.told(made)

@@ -25,10 +25,9 @@ def ps(as_json: options.AsJSON = False, host: options.Host = None) -> None:
     """Show the running servers and their models.
 
     MEMORY is all that the plan counted on, LLAMA.CPP'S what llama.cpp says it took of it, and how
-    far that part was off; the rest is for drivers and the process itself.
-    TOK/S NOW is what is written at this moment, a dash where nothing is; in brackets what the plan
-    expects of one stream.
-    One that runs here and can't be asked is told below them, with exit code 12.
+    far that part was off; the rest is for drivers and the process itself. TOK/S NOW is what is
+    written at this moment, a dash where nothing is; in brackets what the plan expects of one
+    stream. A server that runs here and can't be asked is named below the table, with exit code 12.
 
     \b
       edgellm ps
@@ -81,9 +80,8 @@ def stop(
 ) -> None:
     """Stop a running server.
 
-    It finishes the answers that it has begun, then it ends. Where none runs that is exit code 12,
-    but 0 with --all: nothing is left running, as you asked. What --all can't stop is told, with
-    exit code 12.
+    It finishes the answers that it has begun, then it ends. Exit code 12: none runs, or --all could
+    not stop one, which it names. With --all it is no error that none runs.
 
     \b
       edgellm stop

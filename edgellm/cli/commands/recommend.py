@@ -31,15 +31,15 @@ def recommend(
 ) -> None:
     """Rank the models of the catalog for this machine.
 
-    First those that keep the pace of the use without losing much, the best first; then what fits
-    and is slower. One of each family, ten at most; what does not fit is not listed. Nothing is
-    downloaded and nobody is asked.
+    First those that are fast enough for the use without losing much quality, the best first; then
+    what fits and is slower. One of each family, ten at most; what does not fit is not listed.
+    Nothing is downloaded and nobody is asked.
 
-    Which is better, people have judged: ratings of LMArena, of prompts about programs with --use
-    code. What is not rated is estimated by its size, its age and its family, and marked so.
+    Which is better goes by people's ratings at LMArena; with --use code, by those of prompts about
+    programs. What is not rated is estimated by its size, its age and its family, and marked so.
 
-    With --offline only what is on this disk is ranked: nothing else can be had without a network.
-    Of a machine that is only described (--on, --device) the whole catalog is.
+    With --offline only what is on this disk is ranked, since nothing else can be had without a
+    network; for a machine that is only described (--on, --device), the whole catalog.
 
     \b
       edgellm recommend

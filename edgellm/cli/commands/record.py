@@ -24,11 +24,11 @@ def record(
         float | None, typer.Option(help="Then stop; else at Ctrl-C.", metavar="S", min=0.1)
     ] = None,
 ) -> None:
-    """Record what a server tells: engines, devices, samples, log.
+    """Record what a server tells, to replay it with `top`.
 
-    Once a second to a compact file that only grows; what was recorded is on the disk a second
-    later, so a power cut loses no more. A server that is away is waited for; one
-    that never came is an error.
+    Models, devices, samples and log, once a second, to a compact file that only grows; what was
+    recorded is on the disk a second later, so a power cut loses no more. A server that is away is
+    waited for; one that never came is an error.
 
     \b
       edgellm record night.rec

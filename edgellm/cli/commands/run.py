@@ -117,7 +117,7 @@ def run(
     """Ask a model a question, or talk with it.
 
     A server that has the model answers, else it is loaded. What is piped in goes with the question.
-    In a conversation /? tells more, /bye ends it.
+    In a conversation /? shows more, /bye ends it.
 
     \b
       edgellm run demo

@@ -38,9 +38,9 @@ def tune(
     Threads, batch, micro-batch, flash attention and, over several devices, the split: what changes
     how soon an answer comes, not which. Each variation is measured in turn with the best so far, so
     that a machine whose pace drifts misleads nobody; nothing else should use it meanwhile all the
-    same. Measured is after as many tokens as a request of the --use has. `serve`, `run`, `up` and
-    `plan` then use the best for that --use and as many conversations, and say so; a flag goes
-    before it. Ctrl-C keeps nothing.
+    same. Speeds are measured after as many tokens as a request of the --use has. `serve`, `run`,
+    `up` and `plan` then use the best for that --use and as many conversations, and say so; a flag
+    goes before it. Ctrl-C keeps nothing.
 
     With --power: joules a token against the cards' power limit, with a plot. The limits are moved
     while it measures, which needs root, and are back at the end; nothing stays changed.

@@ -44,11 +44,11 @@ def up(
 ) -> None:
     """Choose the best model for this machine, serve it, show it.
 
-    A model that was downloaded before is served without a question; the best of several. Without
+    A model that was downloaded before is served without a question; of several, the best. Without
     one, the tiny demo that ships with edgellm answers at once, and on a terminal with network you
     are asked whether to download the best real model; the demo chats until it is here. Without a
-    terminal nothing is downloaded unasked. Where `up` or `serve` runs at that address already, its
-    screen is shown.
+    terminal nothing is downloaded unless --yes says so. Where `up` or `serve` runs at that address
+    already, its screen is shown.
 
     \b
       edgellm up

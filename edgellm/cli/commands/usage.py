@@ -32,11 +32,11 @@ def usage(
     host: options.Host = None,
     as_json: options.AsJSON = False,
 ) -> None:
-    """Tell who has used what: requests, tokens, time, energy, money.
+    """Show who has used what: requests, tokens, time, energy, money.
 
     A server that runs is asked; where none does, what the last ones have left on this disk is told.
     PROMPT has all prompt tokens, CACHED those of them that were found in the prefix cache. TIME is
-    the model's, of each step its part. A key that isn't an admin's sees its own. Money takes
+    the model's, of each step its part. A key that isn't an admin's sees its own. For money, set
     energy_price_per_kwh in the settings.
 
     \b

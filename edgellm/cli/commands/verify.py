@@ -52,12 +52,13 @@ def verify(
     signers: options.Signers = None,
     as_json: options.AsJSON = False,
 ) -> None:
-    """Read models again and hold every byte against its digest.
+    """Check that models on disk are still what was downloaded.
 
-    A downloaded file's digest is its blob's name in the cache, a bundle's is in its manifest. All
-    is read from the disk itself, not from what memory holds of it: that takes as long as the disk
-    takes. ✓ is what was downloaded, ✗ is broken, – is nobody's to tell: a file copied in by hand
-    has no digest. Ends with exit code 4 when something is broken.
+    Every byte is read again and held against its digest: a downloaded file's is its blob's name in
+    the cache, a bundle's is in its manifest. All is read from the disk itself, not from what memory
+    holds of it; that takes as long as the disk takes. ✓ is what was downloaded, ✗ is broken, –
+    can't be told: a file copied in by hand has no digest. Ends with exit code 4 when something is
+    broken.
 
     \b
       edgellm verify

@@ -25,7 +25,7 @@ class Drafting:
     draft: Annotated[
         str | None,
         typer.Option(
-            help="A small model with the same vocabulary, that guesses for it.",
+            help="A small model with the same vocabulary that guesses tokens.",
             metavar="MODEL",
             autocompletion=completing.models,
         ),

@@ -40,7 +40,7 @@ class Listening:
     alias: Annotated[
         list[str] | None,
         typer.Option(
-            help="A further name for the model; repeatable. * is any that clients use.",
+            help="A further name for the model; repeatable. * stands for any.",
             metavar="NAME",
         ),
     ] = None

@@ -136,13 +136,13 @@ class Pins:
     prefix_ram: Annotated[
         str | None,
         typer.Option(
-            help="Memory for prefixes outside the KV cells: who is idle, checkpoints; 0: none.",
+            help="Memory for what is kept of past conversations; 0: none.",
             metavar="SIZE",
         ),
     ] = None
     prefix_disk: Annotated[
         str | None,
-        typer.Option(help="A folder where they outlive the server.", metavar="FOLDER"),
+        typer.Option(help="A folder in which they outlive the server.", metavar="FOLDER"),
     ] = None
     prefix_disk_size: Annotated[
         str | None,
