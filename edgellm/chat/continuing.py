@@ -1,8 +1,8 @@
-"""An answer that has begun: a conversation's last message is the model's own, and goes on. Pure.
+"""Answers that have begun: the conversation's last message is the model's, to be continued. Pure.
 
-How such a message begins, the template shows: it is rendered with a mark in place of its words, and
-the prompt ends where the mark stands. Where a new answer would begin with thoughts, these are
-closed before the words; and where only thoughts are there, the answer goes on inside them.
+The template shows how such a message begins: it is rendered with a mark in place of the message's
+text, and the prompt ends where the mark stands. Where a new answer would begin with thoughts, these
+are closed before the text; where the message has only thoughts, the answer continues inside them.
 (llama.cpp: common/chat.cpp, continue_final_message)
 """
 
@@ -23,7 +23,7 @@ _AFTER_THOUGHTS = "\n\n"
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A prompt, and what of the answer it ends with: nothing, thoughts, or text."""
+    """A prompt, and what of the answer it ends with already: nothing, thoughts, or text."""
 
     prompt: str
     in_thoughts: bool
@@ -31,7 +31,7 @@ class Begun:
 
 
 def new(messages: Sequence[Message], style: Style | None, render: Render) -> Begun:
-    """An answer of which nothing is said yet."""
+    """A prompt for a new answer."""
     prompt = render(messages, True)
     return Begun(prompt, style is not None and is_opened(style, prompt))
 
@@ -39,7 +39,7 @@ def new(messages: Sequence[Message], style: Style | None, render: Render) -> Beg
 def continued(
     before: Sequence[Message], said: Message, style: Style | None, render: Render
 ) -> Begun:
-    """`said` (`what_is_said`) goes on; where it says nothing yet, it is as if it weren't there."""
+    """A prompt for the rest of `said` (from `what_is_said`). An empty one is as good as none."""
     if said.text:
         head = _up_to_text(before, said, style, render)
         return Begun(head + said.text, in_thoughts=False, has_text=True)
@@ -50,8 +50,8 @@ def continued(
 
 
 def what_is_said(asked: ChatRequest, style: Style | None) -> Message:
-    """The last message, its thoughts apart. Raises BadRequest for what is asked beside it and could
-    only be right from an answer's first word on."""
+    """The last message, its thoughts apart. Raises BadRequest where something else is asked that
+    must bind an answer from its first word on."""
     last = asked.messages[-1]
     if last.role != "assistant":
         words = "continue_final_message: the last message is not the assistant's"
@@ -80,7 +80,7 @@ def _check_binds_no_whole_answer(asked: ChatRequest) -> None:
 
 
 def _apart(last: Message, style: Style | None) -> Message:
-    """Thoughts that the client has left in the text, marks and all, are thoughts."""
+    """Thoughts that the client sends in the text, marks included, are taken out of it."""
     text = last.text.lstrip()
     if style is None or last.reasoning or not text.startswith(style.start):
         return last
@@ -89,7 +89,7 @@ def _apart(last: Message, style: Style | None) -> Message:
 
 
 def _up_to_thoughts(prompt: str, style: Style) -> str:
-    """Also where the prompt says that there shall be none: here are some."""
+    """The prompt with thoughts begun, even where the template has closed them: here are some."""
     if is_ended(style, prompt):
         prompt = prompt.rstrip().removesuffix(style.end)
     return prompt if is_opened(style, prompt) else prompt + style.start

@@ -1,4 +1,4 @@
-"""What is meant where a request doesn't say it: by whoever serves a model, of that model.
+"""What a model's server sets for requests that don't say it themselves.
 
 the request  >  these  >  SamplingParams' own defaults, which are llama.cpp's
 """
@@ -13,14 +13,14 @@ from edgellm.values import frozen
 
 @frozen
 class Defaults:
-    """`sampling`: fields of SamplingParams. `system`: what a conversation that begins without a
-    system message begins with."""
+    """`sampling`: fields of SamplingParams. `system`: the system message of a conversation that has
+    none."""
 
     sampling: Mapping[str, Any] = field(default_factory=dict)
     system: str | None = None
 
     def sampled(self, params: GenerateParams) -> GenerateParams:
-        """What the request has said stays as it said it."""
+        """What the request sets itself stays."""
         unsaid = {k: value for k, value in self.sampling.items() if k not in params.said}
         return replace(params, sampling=replace(params.sampling, **unsaid)) if unsaid else params
 

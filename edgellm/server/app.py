@@ -175,8 +175,8 @@ def create_app(
 
 
 class _Slashless:
-    """Slashes behind a path change nothing. A redirect, as Starlette would answer, tells nothing to
-    who doesn't follow it, and leads past a proxy: its scheme and its path aren't known here."""
+    """Drops the slashes at a path's end. Starlette would redirect, which some clients don't follow,
+    and which leads past a proxy, whose scheme and path aren't known here."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -188,7 +188,7 @@ class _Slashless:
 
 
 def manner_at(path: str) -> Manner:
-    """The dialect's at this path, or above it."""
+    """That of the dialect at this path, or above it."""
     found = (m for root, m in _MANNERS.items() if path == root or path.startswith(f"{root}/"))
     return next(found, USUAL)
 
@@ -204,7 +204,7 @@ async def _unknown_route(request: Request, error: Exception) -> Response:
 
 
 def _not_there(path: str) -> str:
-    """With what its end would be: a client's base URL often has a slash, or a "/v1", too much."""
+    """Names the route that its end is: a client's base URL often has a "/v1" too much."""
     steps = [step for step in path[:_MAX_ECHO].split("/") if step]
     ends = ("/" + "/".join(steps[i:]) for i in range(len(steps)))
     meant = next((end for end in ends if end in _PATHS), None)
@@ -213,8 +213,8 @@ def _not_there(path: str) -> str:
 
 @contextlib.asynccontextmanager
 async def _keep_ticking(app: Starlette) -> AsyncIterator[None]:
-    """tok/s is a difference of two looks, so somebody has to look. What nobody waits for ends with
-    the server."""
+    """Takes the readings that tok/s is the difference of; at the end stops what still runs in the
+    background."""
     gateway: Gateway = app.state.gateway
     background: Background = app.state.background
 

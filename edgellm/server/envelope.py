@@ -2,10 +2,10 @@
 
     {"error": {"message": ..., "type": ..., "param": ..., "code": ...}}
 
-Of a prompt that is too long its tokens and the context's stand in there, as in llama-server's.
+For a prompt that is too long `n_prompt_tokens` and `n_ctx` are beside these, as in llama-server.
 The openai package reads `type`, `param` and `code`, retries 408, 409, 429 and 5xx, and honours
-Retry-After. An error that we raise on purpose shows its own words; any other is a bug, and shows
-a sentence of ours while the log keeps the traceback.
+Retry-After. An error that we raise on purpose shows its own words; any other is a bug: its client
+gets a sentence of ours, and the log the traceback.
 """
 
 import contextlib
@@ -30,8 +30,8 @@ _TYPE_BY_STATUS = {
     429: "rate_limit_error",
     503: "unavailable_error",
 }
-_TEXT_FIELDS = {"messages", "prompt", "input"}  # the engine's words for the text it was given
-_LONGEST_WAIT_S = 60  # that clients wait before they ask again
+_TEXT_FIELDS = {"messages", "prompt", "input"}  # the engine's names for the text it was given
+_LONGEST_WAIT_S = 60  # clients don't wait for longer before they ask again
 _RETRY_AFTER_S = {429: 1, 503: 2}  # a place in the queue is free sooner than a model is loaded
 
 # What a worker's last words may hold: where files lie, and where things lie in memory.
@@ -56,7 +56,7 @@ class Envelope(msgspec.Struct, frozen=True):
 
 
 class HTTPProblem(EdgellmError):
-    """A status that is only HTTP's (401, 405, 413 ...), or one that came over the pipe."""
+    """An error that only HTTP has (401, 405, 413 ...), or one that came from the worker."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ def as_error(failed: Failed) -> HTTPProblem:
 
 @contextlib.contextmanager
 def text_is_called(field: str, structure_field: str = "response_format") -> Iterator[None]:
-    """What fails in here blames the field that the client wrote, not the engine's name for it."""
+    """Errors raised in here name the client's field, not what the engine calls it."""
     try:
         yield
     except EdgellmError as error:
@@ -102,7 +102,7 @@ def status_of(error: Exception) -> int:
 
 
 def reason_of(error: Exception) -> str:
-    """One word for counters: the code that the client is told, or the kind."""
+    """One word for counters: the `code` that the client is told, or the `type`."""
     return code_of(error) or _type(status_of(error))
 
 
@@ -113,8 +113,8 @@ def retry_after_s(error: Exception) -> int | None:
 
 
 def is_final(error: Exception) -> bool:
-    """The openai package would send it again for its status, with a deadline that has passed; and
-    where it is to wait for longer than it does (a minute), at once."""
+    """Whether clients are told not to send it again. The openai package would, for its status: with
+    a deadline that has passed; or at once, where the wait is longer than the minute it accepts."""
     if isinstance(error, QuotaExceeded):
         return (error.retry_after_s or 0) > _LONGEST_WAIT_S
     return status_of(error) == DeadlinePassed.http_status
@@ -137,7 +137,7 @@ def encode(error: Exception) -> bytes:
 
 
 def words_of(error: Exception) -> str:
-    """What a client may read of it, in any dialect."""
+    """The message that a client may read, in any dialect."""
     if not isinstance(error, EdgellmError):
         return "something broke in the server; its log says what"
     words = f"{error}; {error.hint}" if error.hint else str(error)
@@ -151,7 +151,7 @@ def code_of(error: Exception) -> str | None:
 
 
 def without_secrets(text: str) -> str:
-    """Paths shrink to their last part, addresses to a word."""
+    """Paths cut to their last part, memory addresses replaced."""
     return _ADDRESS.sub("(address)", _DIRECTORY.sub("", text))
 
 

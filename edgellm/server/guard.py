@@ -1,10 +1,10 @@
-"""The middleware above all routes: who may enter, how much, and what leaves when it breaks.
+"""The middleware above all routes: who may enter, with how much, and what is sent when it breaks.
 
-Deny first: a route added later is guarded without knowing it. Every answer carries an
-x-request-id, which the log line of a bug repeats. A client that stops reading loses its answer:
-the tokens would wait for it, and their request keep its place in the engine. One whose body only
-trickles in is told so, and loses its connection. What is said is said in the manner of the dialect
-whose path was asked.
+Deny first: a route that is added later is guarded without knowing it. Every answer carries an
+x-request-id, which the log repeats for a bug. A client that stops reading loses its answer, or its
+request would keep its place in the engine for tokens that nobody takes. One whose body only
+trickles in is told so, and loses its connection. Errors are written as the dialect of the path asks
+(manners.py).
 """
 
 import asyncio
@@ -106,7 +106,7 @@ class Guard:
 
 
 class _Body:
-    """What a client sends after its head: so many bytes, and not too slowly."""
+    """A request's body, bounded in bytes and in time."""
 
     def __init__(self, receive: Receive, hold: Hold, access: Access, patience: Patience) -> None:
         self._receive, self._hold = receive, hold
@@ -114,7 +114,7 @@ class _Body:
         self._n_bytes, self._waited_s, self._is_whole = 0, 0.0, False
 
     async def receive(self) -> Message:
-        """Raises HTTPProblem. Behind the last byte there is no hurry: then it waits for the end."""
+        """Raises HTTPProblem. Behind the last byte this waits for the disconnect: no hurry then."""
         if self._is_whole:
             return await self._receive()
         message = await self._in_time()
@@ -153,8 +153,8 @@ class _Response:
         self.headers = [(name, self.id.encode()) for name in manner_of(scope).id_headers]
 
     async def send(self, message: Message) -> None:
-        """Raises HTTPProblem when the client doesn't read, which its connection notices; what comes
-        after that goes nowhere."""
+        """Raises HTTPProblem when the client has stopped reading, as its connection finds out. All
+        that is sent after that is dropped."""
         if self._is_stalled:
             return
         if not self._begun and message["type"] == "http.response.start":
@@ -173,7 +173,7 @@ class _Response:
         await self.send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def fail(self, error: Exception) -> None:
-        """The error, where nothing has been sent yet; later, all that is left is to hang up."""
+        """Sends the error if nothing is sent yet; else all that is left is to hang up."""
         self._refused(error)
         if self._begun:
             return

@@ -1,12 +1,11 @@
-"""Frames to a socket: as server-sent events while they come, or joined when the last is there.
+"""An answer's frames to a socket: streamed as they come, or joined into one body at the end.
 
-Both watch for the client to leave, and then close the frames, which cancels the request in the
-worker. Both wait for the first frame before they send a status, so that what fails at once fails
-with its own status. A prompt that takes long gets its 200 early; and whenever nothing has been said
-for a while, before the first token or between two, a stream says a word that means no more than
-that it is there, or clients and proxies lose patience. A failure later is an `error` event, and
-then no "[DONE]": the openai package raises on the one, and takes the other for success. How a
-stream, its waiting and its failure are written is the dialect's manner.
+Either way the client is watched: when it leaves, the frames are closed, which cancels the request
+in the worker. And either way no status is sent before the first frame, so that an early failure has
+a status of its own. A stream waits for that frame `PATIENCE_S` at most; then it sends its 200, and
+keep-alives whenever nothing was sent for a while, or clients and proxies would give up. A later
+failure is an `error` event with no "[DONE]" behind it: the openai package raises on the one, and
+takes the other for success. The dialect says how all this is written (manners.py).
 """
 
 import asyncio
@@ -46,9 +45,9 @@ class StreamedAnswer:
         patience_s: float = PATIENCE_S,
         ping_s: float = PING_S,
     ) -> None:
-        """`broken`: the last words of a stream that fails, where they are more than the error;
-        `waiting`: those of one in which nothing is said, where they are other than its manner's;
-        `is_told_inside`: whether clients look for this error in the stream, and for no status."""
+        """`broken` writes the end of a failed stream, and `waiting` a keep-alive, where these are
+        not simply the dialect's. `is_told_inside`: whether clients expect this error as an event of
+        the stream, even where a status could still tell it."""
         self._frames, self._broken, self._waiting = frames, broken, waiting
         self._is_told_inside = is_told_inside
         self._patience_s, self._ping_s = patience_s, ping_s
@@ -72,7 +71,7 @@ class StreamedAnswer:
             except Exception as error:
                 if out.is_begun or self._is_told_inside(error):
                     await self._fail(out, scope, error)
-                raise  # who counts and logs what breaks is above
+                raise  # the guard counts and logs it
 
     async def _fail(self, out: "_Out", scope: Scope, error: Exception) -> None:
         framed = manner_of(scope).framed_error
@@ -80,19 +79,19 @@ class StreamedAnswer:
 
 
 class _Out:
-    """Where the frames go, and since when none has gone there. A pause costs a token no more than
-    a look at the clock: whoever waits for one is a task of its own, one a stream."""
+    """The connection, and since when nothing was sent on it. Keep-alives are a task of their own,
+    one a stream: so a token costs a look at the clock, and no timer."""
 
     def __init__(self, scope: Scope, send: Send) -> None:
         self._scope, self._send = scope, send
         self.is_begun = False
         self._quiet_since_s = time.monotonic()  # infinite while something is being written
-        self._saying = asyncio.Lock()  # held by who says a word into a pause
+        self._saying = asyncio.Lock()  # held while a keep-alive is sent
 
     async def write(self, data: bytes, *, more: bool = True) -> None:
         self._quiet_since_s = math.inf
         if self._saying.locked():
-            async with self._saying:  # that word comes first: it may have a number
+            async with self._saying:  # the keep-alive goes first: it may have a number
                 pass
         if not self.is_begun:
             await self._begin()
@@ -107,7 +106,7 @@ class _Out:
     async def say_in_pauses(
         self, words: Callable[[], bytes], patience_s: float, ping_s: float
     ) -> None:
-        """Until it is cancelled. The first pause is over after `patience_s`."""
+        """Sends keep-alives until it is cancelled: the first after a pause of `patience_s`."""
         pause_s = patience_s
         while True:
             left_s = self._quiet_since_s + pause_s - time.monotonic()

@@ -1,4 +1,4 @@
-"""A conversation to the one text that a model was trained on: its own chat template.
+"""A conversation to a prompt as the model was trained on it, by the model's own chat template.
 
 A template is code from a stranger's file, so it runs in a bounded sandbox (sandbox.py), and what
 it can call is listed there, the same few things that transformers offers (as of 4.5x):
@@ -49,9 +49,9 @@ PLAIN = (
 class ChatTemplate:
     """`adds_bos`: the tokenizer puts BOS first by itself, so a rendered one is dropped.
 
-    `tool_source`: some models have a template of its own for conversations with tools. `stop` are
-    strings that end a turn where the model has no token for that: only our own templates need
-    them. `style` is how the model marks its thoughts.
+    `tool_source`: some models have a second template, for conversations with tools. `stop` strings
+    end a turn where the model has no token for that: only our own templates need them. `style` is
+    how the model marks its thoughts.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class ChatTemplate:
 
     @cached_property
     def format(self) -> Format:
-        """How the model writes tool calls. Ours, if its template doesn't show it the tools."""
+        """How the model writes tool calls; in our own format if its template shows no tools."""
         found = format_of(self._for_tools.source)
         ours = found.shows_tools and not found.preface and not self.shows_tools
         return generic.FORMAT if ours else found
@@ -89,7 +89,7 @@ class ChatTemplate:
 
     @property
     def shows_tools(self) -> bool:
-        """Whether it was written for tools; else they are told in words of ours (`format`)."""
+        """Whether the template lists tools; else our own words do (`format`)."""
         return self._for_tools.trials.shows_tools
 
     def render(
@@ -122,7 +122,7 @@ class ChatTemplate:
         return prompt.removeprefix(self._dropped_prefix)
 
     def _ordered(self, messages: Sequence[Message], trials: Trials) -> Sequence[Message]:
-        """What the template takes of whom, and where."""
+        """The messages in roles and an order that the template takes."""
         told = messages
         if any(one.is_system for one in told):
             takes_first, takes_more = trials.takes_system, trials.takes_more_systems
@@ -155,7 +155,7 @@ class ChatTemplate:
 
 
 def _with_calls(write: Write, message: Message) -> Message:
-    """Its calls as text, which they are to a template that doesn't show them."""
+    """The message with its calls written as text, for a template that leaves them out."""
     if not message.tool_calls:
         return message
     calls = [(one.name, as_object(one.arguments)) for one in message.tool_calls]
@@ -169,7 +169,7 @@ def _as_mappings(messages: Sequence[Message], trials: Trials) -> list[dict[str, 
 
 
 def _as_mapping(message: Message, trials: Trials) -> dict[str, Any]:
-    """Few templates know OpenAI's "developer"; to the others it is the system's word."""
+    """Few templates know OpenAI's "developer"; for the others it is a system message."""
     demoted = message.role == "developer" and not trials.takes_developer
     fields = {
         "role": "system" if demoted else message.role,

@@ -1,7 +1,6 @@
-"""What a chat template knows of. It says so nowhere: it is tried, with a word to look for.
+"""What a chat template can do. It says so nowhere, so it is tried: is a word in what it renders?
 
-llama.cpp does the same (common/jinja/caps.cpp). A trial is a rendering, and done when it is first
-asked for.
+llama.cpp does the same (common/jinja/caps.cpp). Each trial is made when it is first asked for.
 """
 
 import re
@@ -40,8 +39,8 @@ class Trials:
 
     @cached_property
     def no_tools(self) -> list[Any] | None:
-        """What it is given for none: an empty list, if it fails where there isn't even that. Those
-        made for tools alone ask for no proof that there are any."""
+        """What stands for "no tools": an empty list where it fails on None, as templates do that
+        were only ever meant for tools."""
         fails_without = self._tried([_USER], None) is None
         return [] if fails_without and self._tried([_USER], []) is not None else None
 
@@ -143,9 +142,9 @@ class Trials:
 
     @cached_property
     def takes_responses(self) -> bool:
-        """Whether it comes out as a field of the message that called, in words that a message of
-        its own would not have had: see responses.py. A template that writes messages out whole
-        shows any field; one that looks for this field names it."""
+        """Whether a result is shown as a field of the message that called, otherwise than as a
+        message of its own: see responses.py. The field's name must be in the source, since a
+        template that writes whole messages out shows any field."""
         if "tool_responses" not in self._source:
             return False
         responses = [{"name": "x", "response": _NEEDLE}]

@@ -1,8 +1,8 @@
 """`call:NAME{key:<|"|>text<|"|>,other:1}` between marks: Gemma's way, each model's own quotes.
 
-Its values are JSON but for their strings and keys; what is told is JSON. A schema's objects, arrays
-and options bind here, and scalars as they do in JSON; other things that it combines (anyOf ...)
-bind nothing.
+Its values are JSON but for strings and keys; they are told as JSON. In its grammar a schema's
+objects, arrays and options bind, and scalars as in JSON; what it combines otherwise (anyOf ...)
+binds nothing.
 """
 
 import json

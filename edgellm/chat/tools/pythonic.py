@@ -1,7 +1,7 @@
 """Calls as Python writes them, `NAME(KEY=VALUE, ...)`: LFM2's, OLMo 3's. What is told is JSON.
 
-Some templates write strings without escapes, so a quote ends one only where a value may end: behind
-any other the text goes on. What is no value of Python's or JSON's is a string, as it stands.
+Some templates write strings without escapes, so a quote ends a string only where a value may end;
+any other is part of it. What is a value neither in Python nor in JSON is taken as a string.
 """
 
 import json
@@ -31,7 +31,7 @@ _SINGLE_QUOTED = r"/'([^'\\]|\\.)*'/"
 
 
 def read_call(source: Source, calls: Calls) -> Reading[None]:
-    """One call. Unaccounted for until its first argument has a name, or its end comes."""
+    """One call. Nothing is told before its first argument's name, or its end."""
     name = yield from source.take_while(is_of_a_name, calls.max_name)
     calls.tool(name)
     yield from source.expect("(")

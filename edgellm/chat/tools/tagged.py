@@ -1,8 +1,8 @@
 """Calls written in tags, one for each parameter: Qwen3-Coder, GLM, DeepSeek V3.2 and others.
 
-A value stands there as it is, and ends where another parameter follows, or the call's end; where a
-model forgot that, the block's end or another call. What looks like its end elsewhere is text of it.
-Of a string, JSON is told while it comes; anything else is JSON already, and told when it is whole.
+A value is written as it is. It ends at its end tag, if another parameter or the call's end follows
+(or where a model forgot that, the block's end or another call); elsewhere that tag is part of it. A
+string is told as JSON while it comes; any other value is JSON already, and told when it is whole.
 """
 
 import json
@@ -105,8 +105,8 @@ def _read_calls(
 
 
 def read_call(source: Source, calls: Calls, tags: Tags, follow: tuple[str, ...]) -> Reading[None]:
-    """One call, from its name to `close`. Unaccounted for until the first tag after its name.
-    A value ends only where one of `follow` comes."""
+    """One call, from its name to `close`. Nothing is told before the first tag behind its name.
+    A value ends only where one of `follow` comes next."""
     name = yield from source.take_while(is_of_a_name, calls.max_name)
     if tags.named:
         yield from source.expect(tags.named)
@@ -179,8 +179,8 @@ def _tell_other(
 
 
 def _ends(source: Source, tags: Tags) -> Reading[tuple[str, ...]]:
-    """Who begins a value with `inner` ends it so, and may write a bare `end` inside. Who begins it
-    with `quotes` may forget their end."""
+    """A value that begins with `inner` ends with it, and may hold a bare `end`. Who begins one with
+    `quotes` may forget to close them."""
     if tags.quotes and (yield from source.accepts(tags.quotes[0])):
         return (tags.quotes[1] + tags.end, tags.end)
     if tags.inner and not (yield from source.accepts(tags.inner)):

@@ -1,9 +1,9 @@
 """What Anthropic's clients send, to our requests. null counts as absent.
 
-What a chat may ask for beside OpenAI's fields (samplers, structures, adapters …) may be asked for
-here under the same names. Fields that clients really send and that change nothing here (metadata,
-service_tier, cache_control, context_management …) are passed over: prefixes are shared without
-being asked. Those that would change the answer are refused by name.
+What our OpenAI chats take beside OpenAI's own fields (samplers, structures, adapters …) is taken
+here, too, by the same names. Fields that clients send and that change nothing here (metadata,
+service_tier, cache_control, context_management …) are ignored: prefixes are shared without being
+asked. Those that would change the answer are refused by name.
 """
 
 from dataclasses import dataclass, replace
@@ -34,7 +34,7 @@ from edgellm.server.openai.unserved import NULL, check_says_nothing
 
 
 class ThinkingBody(msgspec.Struct):
-    """Claude Code says `"budget_tokens": 0` beside adaptive: that bounds nothing."""
+    """Claude Code sends `"budget_tokens": 0` with adaptive thoughts: that is no bound."""
 
     type: Literal["enabled", "adaptive", "between_tools", "disabled"]
     budget_tokens: Count | None = None
@@ -60,7 +60,7 @@ class MessagesBody(Thoughtful, kw_only=True):
     tool_choice: ChoiceBody | None = None
     thinking: ThinkingBody | None = None
     output_config: OutputBody | None = None
-    output_format: FormatBody | None = None  # where it stood before it had a place there
+    output_format: FormatBody | None = None  # its older place
     mcp_servers: Raw = NULL
     container: Raw = NULL
 

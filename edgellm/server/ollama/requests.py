@@ -1,9 +1,9 @@
 """What Ollama's clients send to be answered, to our requests. null counts as absent.
 
-A request streams unless it says `stream: false`. One without a text only wants the model to be
-there (`asked` is None), or with `keep_alive: 0` to go; any other `keep_alive` is how long it stays
-idle from then on. `truncate` and `shift` are passed over: a prompt that is too long is refused,
-never cut.
+A request streams unless it says `stream: false`. One without a text (`asked` is None) only wants
+the model loaded, or with `keep_alive: 0` unloaded; any other `keep_alive` is how long it then stays
+while nobody asks. `truncate` and `shift` are ignored: a prompt that is too long is refused, never
+cut.
 """
 
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ _FORMAT = "format"
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What a request is about, besides the text it asks for."""
+    """What a request says besides the text that it asks for."""
 
     name: str  # the model's, as the client wrote it; "" for none
     streams: bool
@@ -61,7 +61,7 @@ class Wish:
 
     @property
     def model(self) -> str:
-        """By which we know it: "latest" is nobody's tag here."""
+        """Our name for it: nothing here has the tag "latest"."""
         return untagged(self.name)
 
     @property
@@ -77,7 +77,7 @@ class Chat:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A CompletionRequest where no template is put around it: a raw prompt, or one to fill in."""
+    """A ChatRequest of one turn; a CompletionRequest for a prompt that is raw, or has a suffix."""
 
     wish: Wish
     asked: ChatRequest | CompletionRequest | None
@@ -192,7 +192,7 @@ def read_prompt(data: Bytes, picture_mark: str) -> Prompt:
 
 
 def _bare(body: GenerateBody, wish: Wish, picture_mark: str) -> CompletionRequest:
-    """Without a template there is no place for what one would place."""
+    """Raises BadRequest for what only a template has a place for."""
     why = "raw" if body.raw else "suffix"
     beside = ("system", "context") if body.raw else ("system", "context", "images")
     for field in beside:

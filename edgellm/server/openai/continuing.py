@@ -1,8 +1,8 @@
-"""Whether an answer goes on with the conversation's last message, the assistant's: as in
-llama-server it does, unless the client says that it shall not. Pure.
+"""Whether the answer continues the conversation's last message, where that is the assistant's: as
+in llama-server it does, unless the client says otherwise. Pure.
 
-`continue_final_message` is vLLM's and llama-server's, and so is `add_generation_prompt`: who wants
-no new answer to begin sends false.
+`continue_final_message` is vLLM's and llama-server's, and so is `add_generation_prompt`, which is
+false where no new answer shall begin.
 """
 
 from typing import Literal, TypeAlias
@@ -13,7 +13,7 @@ from edgellm.chat.messages import Message
 from edgellm.errors import BadRequest
 from edgellm.server.openai.unserved import NULL, Unserved
 
-# Which of the two it is that goes on, the message itself says.
+# Text or thoughts: the message itself shows which of them is to be continued.
 _Wish: TypeAlias = bool | Literal["content", "reasoning_content"] | None
 
 _FIELD = "continue_final_message"
@@ -21,7 +21,8 @@ _wish = msgspec.json.Decoder(_Wish)
 
 
 def continues(body: Unserved, last: Message) -> bool:
-    """What the body says of it is taken from it, as it is served. Raises BadRequest."""
+    """Clears both fields where they are heeded, since `check_served` refuses what is left. Raises
+    BadRequest."""
     try:
         wish = _wish.decode(body.continue_final_message)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

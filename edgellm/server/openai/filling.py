@@ -1,4 +1,4 @@
-"""Completions with a suffix: OpenAI's older way to ask for what stands in the middle."""
+"""Completions with a suffix: OpenAI's older way to ask for fill-in-the-middle."""
 
 from edgellm.chat.messages import CompletionRequest
 from edgellm.runner.messages import Infill
@@ -8,7 +8,7 @@ from edgellm.server.served import Served
 
 
 async def filled(served: Served, asked: CompletionRequest) -> Prompts:
-    """A completion's prompts; with a suffix, as those that ask for what stands before it.
+    """A completion's prompts; with a suffix, the ones that ask for what comes before it.
 
     Raises BadRequest when the model can't.
     """

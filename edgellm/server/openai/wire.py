@@ -1,7 +1,7 @@
 """What chat and completion answers share on OpenAI's wire: usage, timings, log-probabilities.
 
-`timings` is llama-server's, same names; the queue, TTFT, ITL and joules are ours. Unknown is null:
-nothing was measured for one token. Joules that no sensor told are absent.
+`timings` has llama-server's names; those of the queue, TTFT, ITL and joules are ours. Unknown is
+null, as the time between tokens where there was but one. Joules that no sensor saw are absent.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -20,7 +20,7 @@ encode = msgspec.json.Encoder().encode
 
 
 class Head(msgspec.Struct, frozen=True):
-    """What every chunk of an answer begins with. The caller's: a dialect has no clock."""
+    """What every chunk of an answer begins with. It comes from outside: a dialect has no clock."""
 
     id: str
     created: int  # Unix seconds
@@ -104,7 +104,7 @@ class Ended:
         self._n_prompts, self._n = n_prompts, n
 
     def add(self, index: int, finished: Finished) -> bool:
-        """True with the last one."""
+        """Whether it is the last one."""
         self._by_index[index] = finished
         return len(self._by_index) == self._n_prompts * self._n
 

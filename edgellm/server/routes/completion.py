@@ -1,7 +1,7 @@
-"""POST /completion, llama-server's own route: what follows a prompt, or several.
+"""POST /completion, llama-server's own route: text that continues a prompt, or several.
 
-A prompt is a text, or tokens, or both mixed; {"prompt_string": …} is a text, too. A list that has
-no number in it is several prompts.
+A prompt is a text, token ids, or both mixed; {"prompt_string": …} is a text, too. A list without a
+number in it is several prompts.
 """
 
 from collections.abc import Iterable
@@ -43,7 +43,7 @@ _MAX_TEXTS = 256  # of mixed prompts together: each is a message to the worker a
 
 
 class NativeBody(Sampling, kw_only=True):
-    """What llama-server's own routes know besides."""
+    """The fields that only llama-server's own routes have."""
 
     return_tokens: bool | None = None
     n_indent: Count | None = None
@@ -51,12 +51,12 @@ class NativeBody(Sampling, kw_only=True):
 
     @property
     def is_only_read(self) -> bool:
-        """Nothing is to follow the prompt: it is read so that the next one finds it."""
+        """No answer is wanted: the prompt is read so that the next request finds it cached."""
         return self.n_predict == 0 and self.max_tokens is None
 
     def native_params(self) -> GenerateParams:
-        """Raises BadRequest. A token's id comes with its odds. Where none is asked for there is one
-        all the same, and it isn't told."""
+        """Raises BadRequest. Ids of tokens come with their odds, so these are asked for with them.
+        Where no token is wanted one is sampled all the same, and not shown."""
         asked = structs.replace(self, n_predict=1) if self.is_only_read else self
         params = asked.params(self.n_probs or (0 if self.return_tokens else None), None)
         return replace(params, n_indent=self.n_indent or 0)
@@ -152,7 +152,7 @@ def _text(given: str | PromptObject) -> str:
 
 
 async def _tokens(served: Served, part: Part) -> str | tuple[int, ...]:
-    """Of a mixed prompt each text is tokenized by itself; special tokens stand before its first."""
+    """Each text of a mixed prompt is tokenized by itself; only the first gets special tokens."""
     if isinstance(part, str):
         return part
     tokens: list[int] = []

@@ -51,7 +51,7 @@ def _card(served: Served, name: str) -> ModelCard:
     writes = served.kind == "generative"
     return ModelCard(
         id=name,
-        type=("vlm" if plan.projector else "llm") if writes else "embeddings",
+        type=("vlm" if served.takes("vision") else "llm") if writes else "embeddings",
         publisher=served.name.rpartition("/")[0],
         arch=served.spec.architecture if served.spec else UNSET,
         quantization=plan.quant,

@@ -1,7 +1,7 @@
-"""Plain completions in llama-server's own dialect, for what OpenAI has no route for. Pure.
+"""Plain completions in llama-server's own dialect. Pure.
 
-A chunk has the new text only; the last one has no text but the counts, and no [DONE] follows. What
-is not known here, or would not be true, is absent: the prompt, and settings that nothing heeds.
+A chunk has only new text; the last one has the counts and no text, and no [DONE] follows. What is
+not known here, or would not be true, is absent: the prompt, and settings that have no effect.
 """
 
 import math
@@ -111,7 +111,7 @@ def settings_of(params: GenerateParams, n_ctx: int, *, streams: bool) -> dict[st
 
 @dataclass(slots=True)
 class _Answer:
-    """One of them so far. Not streaming, all of it is kept."""
+    """One answer so far. All of its text is kept only where it isn't streamed."""
 
     parts: list[str] = field(default_factory=list)
     shown: list[TokenLogprob] = field(default_factory=list)
@@ -120,7 +120,7 @@ class _Answer:
 
 
 class NativeCompletion:
-    """Of a request's answers: several are a list, in the order of their prompts."""
+    """A request's answers. Several are a list, in the order of their prompts."""
 
     def __init__(self, shown: Shown, *, streams: bool, n_answers: int = 1) -> None:
         self._shown, self._streams = shown, streams

@@ -60,7 +60,7 @@ _detokenize_decoder = msgspec.json.Decoder(DetokenizeBody)
 
 
 async def tokenize(request: Request) -> Response:
-    """Of a list each text is tokenized by itself, and a number is a token."""
+    """In a list, each text is tokenized by itself, and a number is a token already."""
     body = decode(_tokenize_decoder, await body_of(request))
     served = models_of(request).any(body.model)
     parts = [body.content] if isinstance(body.content, str) else body.content
@@ -98,7 +98,7 @@ async def detokenize(request: Request) -> Response:
 
 
 async def apply_template(request: Request) -> Response:
-    """The body is a chat's. What the prompt would be, and nothing is computed."""
+    """The prompt that a chat would become. Nothing is computed. The body is a chat's."""
     asked = chat_request(await body_of(request), new_picture_mark())
     served = models_of(request).generative(asked.model)
     ours = await asyncio.to_thread(turn, served.template, asked, datetime.now())
@@ -106,7 +106,7 @@ async def apply_template(request: Request) -> Response:
 
 
 async def count_chat(request: Request) -> Response:
-    """The body is a chat's. How many tokens its prompt is."""
+    """How many tokens a chat's prompt is. The body is a chat's."""
     asked = chat_request(await chat_body(request), new_picture_mark())
     served = models_of(request).generative(asked.model)
     return json_response(InputTokens(await prompt_length(served, asked)))
