@@ -21,6 +21,8 @@ DATA = random.Random(5).randbytes(10 << 20)  # more than is read at once
 LICENCE = b"Do as you like.\n"
 FILES = {"tiny-Q8_0.gguf": DATA, "mmproj-F16.gguf": DATA[:70_000], "LICENSE": LICENCE}
 SMALL = {"small-Q4_0.gguf": b"GGUF small", "LICENSE": LICENCE}
+DEMO_REPO = "org/demo-GGUF"
+DEMO_NAME = f"hf.co/{DEMO_REPO}:Q8_0"
 PLACE = f"models/{REPO}"  # in a bundle
 TINY = f"{PLACE}/tiny-Q8_0.gguf"
 

@@ -1,15 +1,13 @@
-"""`export`, `import` and `verify` as they are typed."""
+"""`export` and `import` as they are typed."""
 
 import json
-import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-import typer
-from bundle_runs import COMMIT, filled
+from bundle_runs import COMMIT, DEMO_NAME, DEMO_REPO, filled
 from bundle_runs import export as written
 from cli_runs import DEMO_PATH
 from gguf_files import llama_bytes
@@ -30,16 +28,7 @@ from edgellm.errors import (
 from edgellm.models.bundles.layout import MANIFEST
 from edgellm.models.store import Store
 
-REPO = "org/demo-GGUF"
-NAME = f"hf.co/{REPO}:Q8_0"
 HERE = Described()
-
-
-@pytest.fixture
-def hub_cache(tmp_path):
-    """Another machine's cache: `go` is a journey to it."""
-    filled(tmp_path / "hf" / "hub", {"m-Q8_0.gguf": DEMO_PATH.read_bytes()}, repo=REPO)
-    return tmp_path / "hf" / "hub"
 
 
 @pytest.fixture
@@ -53,31 +42,31 @@ def go(tmp_path, monkeypatch):
 
 def test_a_model_goes_to_another_machine_and_is_listed_there(hub_cache, go, tmp_path, capsys):
     place = str(tmp_path / "my stick")
-    export([REPO], place, HERE)
+    export([DEMO_REPO], place, HERE)
     told = capsys.readouterr().out
-    assert NAME in told
+    assert DEMO_NAME in told
     assert f"edgellm import '{place}'" in told
     there = go()
     import_bundle(place, only_list=True)
     *told, rate, licence = capsys.readouterr().out.splitlines()[1].split()
-    assert (told, licence) == ([NAME, "3.7", "MiB", "no"], "mit")
+    assert (told, licence) == ([DEMO_NAME, "3.7", "MiB", "no"], "mit")
     assert float(rate) > 0
     import_bundle(place)
     path = capsys.readouterr().out.strip()
     assert Path(path).read_bytes() == DEMO_PATH.read_bytes()
-    assert [one.name for one in there.list()] == [NAME]
+    assert [one.name for one in there.list()] == [DEMO_NAME]
     list_models()
-    assert NAME in capsys.readouterr().out
+    assert DEMO_NAME in capsys.readouterr().out
     import_bundle(place)
     again = capsys.readouterr()
     assert again.out.strip() == path
-    assert again.err.endswith(f", not signed\n{NAME} is here already\n")
+    assert again.err.endswith(f", not signed\n{DEMO_NAME} is here already\n")
 
 
 def test_facts_come_as_json(hub_cache, go, tmp_path, capsys):
-    export([REPO], str(tmp_path / "out.tar"), HERE, as_json=True)
+    export([DEMO_REPO], str(tmp_path / "out.tar"), HERE, as_json=True)
     told = json.loads(capsys.readouterr().out)
-    assert told["models"][0]["name"] == NAME
+    assert told["models"][0]["name"] == DEMO_NAME
     there = go()
     import_bundle(str(tmp_path / "out.tar"), only_list=True, as_json=True)
     listed = json.loads(capsys.readouterr().out)
@@ -88,11 +77,11 @@ def test_facts_come_as_json(hub_cache, go, tmp_path, capsys):
     assert listed["models"][0]["decode_tok_s"] > 0
     import_bundle(str(tmp_path / "out.tar"), sha256=told["sha256"], as_json=True)
     (brought,) = json.loads(capsys.readouterr().out)["models"]
-    assert brought == {"name": NAME, "path": str(there.list()[0].path), "was_here": False}
+    assert brought == {"name": DEMO_NAME, "path": str(there.list()[0].path), "was_here": False}
 
 
 def test_of_what_is_no_model_nobody_can_tell_how_fast_it_would_be(go, tmp_path, capsys):
-    store = filled(tmp_path / "hub", {"m-Q8_0.gguf": b"no model"}, repo=REPO)
+    store = filled(tmp_path / "hub", {"m-Q8_0.gguf": b"no model"}, repo=DEMO_REPO)
     written(store, tmp_path / "out")
     written(store, tmp_path / "out.tar")
     go()
@@ -102,7 +91,7 @@ def test_of_what_is_no_model_nobody_can_tell_how_fast_it_would_be(go, tmp_path, 
 
 
 def test_another_bundle_than_the_one_that_was_told_is_refused(hub_cache, go, tmp_path):
-    export([REPO], str(tmp_path / "out"), HERE)
+    export([DEMO_REPO], str(tmp_path / "out"), HERE)
     there = go()
     with pytest.raises(BadBundle):
         import_bundle(str(tmp_path / "out"), sha256="0" * 64)
@@ -112,11 +101,11 @@ def test_another_bundle_than_the_one_that_was_told_is_refused(hub_cache, go, tmp
 def test_a_model_that_is_not_here_is_fetched_first_with_its_projector(go, tmp_path, monkeypatch):
     with HubServer() as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
-        hub.add(REPO, "m-Q8_0.gguf", DEMO_PATH.read_bytes())
-        hub.add(REPO, "mmproj-F16.gguf", b"GGUF eyes")
-        export([f"{REPO}:Q8_0"], str(tmp_path / "out"), HERE)
+        hub.add(DEMO_REPO, "m-Q8_0.gguf", DEMO_PATH.read_bytes())
+        hub.add(DEMO_REPO, "mmproj-F16.gguf", b"GGUF eyes")
+        export([f"{DEMO_REPO}:Q8_0"], str(tmp_path / "out"), HERE)
         hub.requests.clear()
-        export([f"{REPO}:Q8_0"], str(tmp_path / "out"), HERE)
+        export([f"{DEMO_REPO}:Q8_0"], str(tmp_path / "out"), HERE)
         assert hub.requests == []
     there = go()
     import_bundle(str(tmp_path / "out"))
@@ -134,26 +123,26 @@ def test_the_quantization_is_that_of_the_machine_that_it_goes_to(
     described = Described(device=["cuda:24GiB@1000"], ram="64GiB@60")
     with HubServer() as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
-        hub.add(REPO, "m-Q8_0.gguf", DEMO_PATH.read_bytes())
-        hub.add(REPO, "m-Q4_0.gguf", DEMO_PATH.read_bytes() + b"\0" * 32)
-        export([REPO], str(tmp_path / "out"), described)
+        hub.add(DEMO_REPO, "m-Q8_0.gguf", DEMO_PATH.read_bytes())
+        hub.add(DEMO_REPO, "m-Q4_0.gguf", DEMO_PATH.read_bytes() + b"\0" * 32)
+        export([DEMO_REPO], str(tmp_path / "out"), described)
         assert [one.path for one in hub.requests if one.path.startswith("/api")]
     chosen = json.loads((tmp_path / "out" / "edgellm-bundle.json").read_text())["models"]
     assert len(chosen) == 1
     assert "suits --device cuda:24GiB@1000 --ram 64GiB@60" in capsys.readouterr().err
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    export([REPO], str(tmp_path / "alone"), described)
+    export([DEMO_REPO], str(tmp_path / "alone"), described)
     (alone,) = json.loads((tmp_path / "alone" / "edgellm-bundle.json").read_text())["models"]
-    assert alone["name"].startswith(f"hf.co/{REPO}:Q")
+    assert alone["name"].startswith(f"hf.co/{DEMO_REPO}:Q")
 
 
 def test_what_fits_no_machine_that_was_named_is_not_exported(hub_cache, tmp_path, monkeypatch):
     with HubServer() as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
-        hub.add(REPO, "m-Q8_0.gguf", DEMO_PATH.read_bytes())
-        hub.add(REPO, "m-Q4_0.gguf", DEMO_PATH.read_bytes())
+        hub.add(DEMO_REPO, "m-Q8_0.gguf", DEMO_PATH.read_bytes())
+        hub.add(DEMO_REPO, "m-Q4_0.gguf", DEMO_PATH.read_bytes())
         with pytest.raises(DoesNotFit):
-            export([REPO], str(tmp_path / "out"), Described(ram="16MiB@1"))
+            export([DEMO_REPO], str(tmp_path / "out"), Described(ram="16MiB@1"))
     assert not (tmp_path / "out").exists()
 
 
@@ -177,138 +166,26 @@ def test_what_cannot_be_exported_says_why(hub_cache, tmp_path, model, kind, said
 @pytest.mark.parametrize("size", ["0", "0GiB", "2", "none", "1KiB"])
 def test_a_piece_size_that_is_none_is_refused_before_anything_is_read(hub_cache, tmp_path, size):
     with pytest.raises(BadRequest):
-        export([REPO], str(tmp_path / "out"), HERE, piece_size=size)
+        export([DEMO_REPO], str(tmp_path / "out"), HERE, piece_size=size)
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("name", ["out.tar.gz", "out.zip", "out.TGZ", "model.gguf"])
 def test_a_bundle_is_not_packed(hub_cache, tmp_path, name):
     with pytest.raises(BadRequest, match="no place for a bundle"):
-        export([REPO], str(tmp_path / name), HERE)
+        export([DEMO_REPO], str(tmp_path / name), HERE)
     assert not (tmp_path / name).exists()
 
 
 def test_a_model_that_is_named_twice_is_there_once(hub_cache, tmp_path, capsys):
-    export([REPO, f"{REPO}:Q8_0"], str(tmp_path / "out"), HERE, as_json=True)
+    export([DEMO_REPO, f"{DEMO_REPO}:Q8_0"], str(tmp_path / "out"), HERE, as_json=True)
     assert len(json.loads(capsys.readouterr().out)["models"]) == 1
 
 
 def test_a_tar_is_not_written_to_a_terminal(hub_cache, monkeypatch):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     with pytest.raises(BadRequest, match="terminal"):
-        export([REPO], "-", HERE)
-
-
-def test_verify_tells_what_is_whole_and_what_mends_the_rest(hub_cache, capsys):
-    verify()
-    assert "✓  " + NAME in capsys.readouterr().out
-    blob = next(hub_cache.rglob("blobs/*"))
-    data = bytearray(blob.read_bytes())
-    data[1 << 20] ^= 1
-    blob.write_bytes(data)
-    with pytest.raises(typer.Exit) as ended:
-        verify()
-    assert ended.value.exit_code == 4
-    told = capsys.readouterr().out
-    assert f"✗  {NAME}" in told
-    assert f"→ edgellm rm {NAME} && edgellm pull {NAME}" in told
-    with pytest.raises(typer.Exit):
-        verify([NAME], as_json=True)
-    (model,) = json.loads(capsys.readouterr().out)
-    assert (model["state"], model["files"][0]["file"]) == ("broken", "m-Q8_0.gguf")
-
-
-def test_what_mends_a_projector_that_other_models_need_too(hub_cache, capsys):
-    files = {"m-Q8_0.gguf": DEMO_PATH.read_bytes(), "mmproj-F16.gguf": b"GGUF eyes"}
-    filled(hub_cache, files, repo=REPO)
-    blob = (Store(hub_cache).list()[0].snapshot / "mmproj-F16.gguf").resolve()
-    blob.write_bytes(b"GGUF eyez")
-    with pytest.raises(typer.Exit):
-        verify([REPO])
-    assert f"→ rm {blob} && edgellm pull {NAME}" in capsys.readouterr().out
-
-
-def test_what_mends_can_be_typed_where_folders_have_blanks(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "my disk"))
-    files = {"m-Q8_0.gguf": DEMO_PATH.read_bytes(), "mmproj-F16.gguf": b"GGUF eyes"}
-    store = filled(tmp_path / "my disk" / "hub", files, repo=REPO)
-    place = str(tmp_path / "my stick")
-    written(store, place)
-    for eyes in (next(Path(place).rglob("mmproj*")), store.list()[0].snapshot / "mmproj-F16.gguf"):
-        eyes.resolve().write_bytes(b"GGUF eyez")
-    with pytest.raises(typer.Exit):
-        verify([REPO, place], as_json=True)
-    stored, bundled = (one["mends"] for one in json.loads(capsys.readouterr().out))
-    blob = (store.list()[0].snapshot / "mmproj-F16.gguf").resolve()
-    assert shlex.split(stored)[:3] == ["rm", str(blob), "&&"]
-    eyes = next(Path(place).rglob("mmproj*"))
-    assert shlex.split(bundled) == ["rm", str(eyes), "&&", "edgellm", "export", NAME, "-o", place]
-
-
-def test_verify_looks_into_a_bundle(hub_cache, tmp_path, capsys):
-    export([REPO], str(tmp_path / "out"), HERE)
-    verify([str(tmp_path / "out")])
-    assert "✓  " + NAME in capsys.readouterr().out
-    next((tmp_path / "out").rglob("*.gguf")).unlink()
-    with pytest.raises(typer.Exit):
-        verify([NAME, str(tmp_path / "out")])
-    told = capsys.readouterr().out
-    assert "lacks models/org/demo-GGUF/m-Q8_0.gguf" in told
-    assert f"→ edgellm export {NAME} -o {tmp_path / 'out'}" in told
-
-
-def test_what_verify_says_mends_a_bundle_does(hub_cache, tmp_path, capsys):
-    """Also a file that has gone bad and is as large as before."""
-    place = tmp_path / "out"
-    export([REPO], str(place), HERE)
-    file = next(place.rglob("*.gguf"))
-    data = bytearray(file.read_bytes())
-    data[1 << 20] ^= 1
-    file.write_bytes(data)
-    with pytest.raises(typer.Exit):
-        verify([str(place)], as_json=True)
-    told = capsys.readouterr().out
-    (model,) = json.loads(told[told.index("[") :])
-    *rest, output = shlex.split(model["mends"])
-    assert rest == ["rm", str(file), "&&", "edgellm", "export", NAME, "-o"]
-    file.unlink()
-    export([NAME], output, HERE)
-    verify([str(place)])
-
-
-def test_a_model_of_this_disk_is_meant_before_a_folder_of_its_name(
-    hub_cache, tmp_path, monkeypatch, capsys
-):
-    monkeypatch.chdir(tmp_path)
-    export([REPO], REPO, HERE)
-    next(Path(REPO).rglob("*.gguf")).unlink()
-    capsys.readouterr()
-    verify([REPO])
-    assert "✓  " + NAME in capsys.readouterr().out
-    with pytest.raises(typer.Exit):
-        verify([f"./{REPO}"])
-    export([REPO], "usb/stick", HERE)
-    verify(["usb/stick"])
-
-
-def test_what_nobody_knows_the_digest_of_is_a_dash(hub_cache, tmp_path, capsys):
-    path = Store(hub_cache).list()[0].path
-    path.unlink()
-    path.write_bytes(DEMO_PATH.read_bytes())
-    verify()
-    assert f"–  {NAME}" in capsys.readouterr().out
-    verify([str(path)])
-    (tmp_path / "x.gguf").write_bytes(b"GGUF")
-    for name, kind in (("demo", BadRequest), ("org/none", ModelNotFound)):
-        with pytest.raises(kind):
-            verify([name])
-    with pytest.raises(ModelNotFound, match="nobody knows its digest"):
-        verify([str(tmp_path / "x.gguf")])
-
-
-def test_without_models_there_is_nothing_to_verify(capsys):
-    verify()
-    assert "no model is here yet" in capsys.readouterr().out
+        export([DEMO_REPO], "-", HERE)
 
 
 @pytest.fixture
@@ -328,14 +205,14 @@ def test_what_is_typed_on_the_other_machine_asks_who_has_signed(
     hub_cache, go, tmp_path, signing, capsys, signed, ending
 ):
     place = str(tmp_path / "out")
-    export([REPO], place, HERE, sign=signing[0] if signed else None)
+    export([DEMO_REPO], place, HERE, sign=signing[0] if signed else None)
     assert f"edgellm import {place}{ending}" in capsys.readouterr().out
 
 
 def test_who_has_signed_is_told_as_json_and_to_people(hub_cache, go, tmp_path, signing, capsys):
     key, signers = signing
     place = str(tmp_path / "out")
-    export([REPO], place, HERE, sign=key, as_json=True)
+    export([DEMO_REPO], place, HERE, sign=key, as_json=True)
     told = capsys.readouterr()
     assert f"signing with {key}\n" in told.err
     fingerprint = json.loads(told.out)["signed_with"]
@@ -364,7 +241,7 @@ def test_a_signature_that_nobody_checks_is_told_as_such(
     hub_cache, go, tmp_path, signing, capsys, kind, is_signed
 ):
     place = str(tmp_path / kind)
-    export([REPO], place, HERE, sign=signing[0] if is_signed else None)
+    export([DEMO_REPO], place, HERE, sign=signing[0] if is_signed else None)
     go()
     capsys.readouterr()
     words = "; its signature was not checked: --signers FILE" if is_signed else ", not signed"
@@ -379,8 +256,8 @@ def test_a_signature_that_nobody_checks_is_told_as_such(
 @pytest.mark.parametrize("by", ["variable", "settings"])
 def test_a_machine_may_take_signed_bundles_only(hub_cache, go, tmp_path, signing, monkeypatch, by):
     key, signers = signing
-    export([REPO], str(tmp_path / "unsigned"), HERE)
-    export([REPO], str(tmp_path / "signed"), HERE, sign=key)
+    export([DEMO_REPO], str(tmp_path / "unsigned"), HERE)
+    export([DEMO_REPO], str(tmp_path / "signed"), HERE, sign=key)
     there = go()
     if by == "variable":
         monkeypatch.setenv("EDGELLM_BUNDLE_SIGNERS", signers)
@@ -400,7 +277,7 @@ def test_a_machine_may_take_signed_bundles_only(hub_cache, go, tmp_path, signing
 
 
 def test_an_empty_name_of_a_file_of_signers_is_no_permission(hub_cache, tmp_path, monkeypatch):
-    export([REPO], str(tmp_path / "out"), HERE)
+    export([DEMO_REPO], str(tmp_path / "out"), HERE)
     monkeypatch.setenv("EDGELLM_BUNDLE_SIGNERS", "")
     with pytest.raises(ConfigError, match="can't be read"):
         import_bundle(str(tmp_path / "out"))
