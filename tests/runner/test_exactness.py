@@ -64,22 +64,23 @@ def gap_where_it_parts(tokens, want):
     return None
 
 
-async def gaps(row, *, crowded, **choices):
+async def gaps(row, **choices):
+    """Alone, before there is a prefix to share, and of the same worker in crowds."""
     engine = Supervisor(str(SHARED_MODELS / row["file"]), plan(**choices))
     await engine.start()
     try:
         prompt, want = tuple(row["prompt_ids"]), row["greedy_ids"]
-        if not crowded:
-            return [gap_where_it_parts(await answer(engine, prompt), want)]
-        found = []
+        alone = gap_where_it_parts(await answer(engine, prompt, shared=False), want)
+        crowded = []
         for shared in (True, False):
             others = [(*prompt[:k], *prompt) for k in range(1, 8)]
             mixed = [prompt, *others, prompt, *others]
             assert len(mixed) == 16
             answers = await asyncio.gather(*(answer(engine, p, shared=shared) for p in mixed))
             got = [a for p, a in zip(mixed, answers, strict=True) if p == prompt]
-            found += [gap_where_it_parts(tokens, want) for tokens in got]
-        return found
+            crowded += [gap_where_it_parts(tokens, want) for tokens in got]
+        assert len(crowded) == 4
+        return alone, crowded
     finally:
         await engine.stop()
 
@@ -106,30 +107,26 @@ async def logprobs_alone_and_not(path, flash):
         await engine.stop()
 
 
-@each_file
-def test_alone_every_file_says_what_was_recorded(row):
-    assert asyncio.run(gaps(row, crowded=False, flash_attention=False)) == [None]
-
-
 @both_layouts
 @each_file
-def test_in_a_crowd_a_file_parts_from_its_record_only_at_a_tie(row, unified):
-    found = asyncio.run(gaps(row, crowded=True, flash_attention=False, kv_unified=unified))
-    assert all(gap is None or gap[0] < TIE for gap in found), found
+def test_a_file_says_what_was_recorded_and_parts_from_it_in_a_crowd_only_at_a_tie(row, unified):
+    alone, crowded = asyncio.run(gaps(row, flash_attention=False, kv_unified=unified))
+    assert alone is None
+    assert all(gap is None or gap[0] < TIE for gap in crowded), crowded
 
 
 @each_file
 def test_batch_invariant_every_file_says_what_was_recorded_in_a_crowd_too(row):
     own = {"kv_unified": False, "batch_invariant": True}
-    found = asyncio.run(gaps(row, crowded=True, flash_attention=False, **own))
-    assert set(found) == {None}
+    alone, crowded = asyncio.run(gaps(row, flash_attention=False, **own))
+    assert {alone, *crowded} == {None}
 
 
-@pytest.mark.parametrize("crowded", [False, True], ids=["alone", "crowded"])
 @each_file
-def test_with_tokens_guessed_a_file_parts_from_its_record_only_at_a_tie(row, crowded):
+def test_with_tokens_guessed_a_file_parts_from_its_record_only_at_a_tie(row):
     guessing = {"speculate": "ngram", "n_outputs_max": 8 + 15}
-    found = asyncio.run(gaps(row, crowded=crowded, flash_attention=False, **guessing))
+    alone, crowded = asyncio.run(gaps(row, flash_attention=False, **guessing))
+    found = [alone, *crowded]
     assert all(gap is None or gap[0] < TIE for gap in found), found
     assert row not in TRAINED or set(found) == {None}
 
@@ -145,7 +142,6 @@ def test_batch_invariant_no_bit_of_a_logprob_tells_who_ran_beside_or_what_was_ca
 
 @both_layouts
 @each_trained_file
-@pytest.mark.parametrize("crowded", [False, True], ids=["alone", "crowded"])
-def test_trained_float_and_q8_files_are_exact_with_flash_attention_auto(row, unified, crowded):
-    found = asyncio.run(gaps(row, crowded=crowded, flash_attention=None, kv_unified=unified))
-    assert set(found) == {None}
+def test_trained_float_and_q8_files_are_exact_with_flash_attention_auto(row, unified):
+    alone, crowded = asyncio.run(gaps(row, flash_attention=None, kv_unified=unified))
+    assert {alone, *crowded} == {None}
