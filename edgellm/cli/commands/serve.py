@@ -43,16 +43,16 @@ def serve(
     ] = None,
     sleep_idle_seconds: Annotated[
         float | None,
-        typer.Option(help="Unload it when nobody asks for so long.", metavar="S", min=0),
+        typer.Option(help="Unload it when nobody asked for so long.", metavar="S", min=0),
     ] = None,
     limit_rate: options.LimitRate = None,
     offline: options.Offline = False,
 ) -> None:
-    """Serve a model over HTTP, with OpenAI's API.
+    """Serve models over HTTP: OpenAI's, Anthropic's, Ollama's APIs.
 
     Quantization, context and placement are chosen for this machine; a flag pins any of them.
-    What is not here is downloaded first. Several, or without MODEL all of this disk, take turns.
-    Ctrl-C, SIGTERM or `edgellm stop` end it.
+    What is not here is downloaded first. Several models take turns; without MODEL, all on this
+    disk do. Ctrl-C, SIGTERM or `edgellm stop` end it.
 
     \b
       edgellm serve qwen3:8b gemma3:12b gpt-oss:20b
