@@ -138,8 +138,38 @@ def test_a_table_that_is_about_no_model_is_told_with_the_name_that_was_meant(hom
         assert models(live)["first"]["plan"]["n_ctx_seq"] == 512, "by the name that ps shows"
         assert said in "".join(live.err)
     told = {one["name"]: one for one in json.loads(home.run("doctor", "--json").out)}["tables"]
-    assert (told["verdict"], told["fix"]) == ("warning", "did you mean ./first.gguf or ./second.gguf?")
+    assert (told["verdict"], told["fix"]) == (
+        "warning",
+        "did you mean ./first.gguf or ./second.gguf?",
+    )
     assert '[models."./frist.gguf"] of ' in told["message"]
+
+
+@pytest.mark.parametrize(
+    ("toml", "words", "hint"),
+    [
+        ('tensor_split = "1,2"', "tensor_split names 2 devices", "leave it out"),
+        ('mmproj = "x.gguf"', "mmproj: there is no file x.gguf", ""),
+        ("min_tok_s = 90000", "min_tok_s asks for 90000", "recommend --min-tok-s 90000"),
+    ],
+)
+@pytest.mark.parametrize("command", [("plan", "./first.gguf"), ("run", "./first.gguf", "Hi")])
+def test_what_cannot_be_here_is_told_of_the_key_not_of_a_flag_that_nobody_typed(
+    home, tables, toml, words, hint, command
+):
+    tables(f'[models."./first.gguf"]\n{toml}\n')
+    done = home.run(*command)
+    assert done.code in (2, 3, 5)
+    told = done.err.partition('config.toml, [models."./first.gguf"]: ')[2]
+    assert words in told.partition("\n")[0]
+    assert hint in told
+
+
+def test_what_a_flag_has_said_instead_is_told_of_the_flag(home, tables):
+    tables('[models."./first.gguf"]\ntensor_split = "3,2"\n')
+    done = home.run("plan", "./first.gguf", "-ts", "1,2")
+    assert "-ts names 2 devices" in done.err
+    assert "config.toml" not in done.err
 
 
 def test_a_table_that_cannot_be_is_an_error_of_the_settings(home, tables):

@@ -9,7 +9,8 @@ quantization it is any, and of two that mean a model the nearer one counts, alon
 import difflib
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import field, fields, replace
 from functools import cache
 from operator import attrgetter
@@ -34,6 +35,7 @@ _ELSEWHERE = {  # what other programs call it
     "keep_alive": "sleep_idle_seconds",
     "ttl": "sleep_idle_seconds",
 }
+_FLAGS = re.compile(r"edgellm [a-z]+ [^();]*|(?<![\w-])--?[a-z][a-z-]*")
 _GENERAL = {"reserve": "it is the machine's: a line of its own above the tables"}
 
 
@@ -84,6 +86,22 @@ def table_of(config: Config, name: str) -> Table:
     return tables[nearest] if nearest else Table()
 
 
+@contextmanager
+def blamed(table: Table, keys: Collection[str]) -> Iterator[None]:
+    """What goes wrong in here by these keys of the table is told by file, table and key, where the
+    words name its flag; else that the table was heeded, too: nobody typed any of it."""
+    try:
+        yield
+    except EdgellmError as error:
+        before = str(error)
+        words, hint = _by_key(before, keys), _by_key(error.hint, keys)
+        if words != before:
+            error.args, error.hint = (f"{table.where}: {words}",), hint
+        elif keys and table.where not in before + error.hint:
+            error.hint = "; ".join(filter(None, (hint, f"{table.where} is heeded, too")))
+        raise
+
+
 def check_tables(config: Config) -> dict[Meant, Table]:
     """By the model that each is about. Raises ConfigError that names file, table and key."""
     found: dict[Meant, Table] = {}
@@ -129,7 +147,8 @@ def _read(none: Table, given: Mapping[str, Any]) -> Table:
         wishes.drafting.named(pins)
         _check_rest(rest)
     except BadRequest as error:
-        raise ConfigError(f"{where}: {_by_key(str(error))}", hint=_by_key(error.hint)) from error
+        words, hint = _by_key(str(error), given), _by_key(error.hint, None)
+        raise ConfigError(f"{where}: {words}", hint=hint) from error
     return replace(
         none,
         wishes=wishes,
@@ -162,10 +181,10 @@ def _by_flag() -> Iterator[tuple[str, str]]:
         yield f"--{one.name.replace('_', '-')}", one.name
 
 
-def _by_key(words: str) -> str:
-    """A flag's error, of the key."""
-    keys = dict(_by_flag())
-    return re.sub(r"(?<![\w-])--?[a-z][a-z-]*", lambda flag: keys.get(flag[0], flag[0]), words)
+def _by_key(words: str, said: Collection[str] | None) -> str:
+    """A flag's error, of the key; None: of whichever there is. A command of ours stays as it is."""
+    keys = {flag: key for flag, key in _by_flag() if said is None or key in said}
+    return _FLAGS.sub(lambda found: keys.get(found[0], found[0]), words)
 
 
 def _check_key(where: str, key: str, known: Sequence[str]) -> None:

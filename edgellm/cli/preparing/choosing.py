@@ -7,6 +7,7 @@ refused here, while it costs nothing.
 from edgellm.cli.flags.drafting import draft_goal, with_drafts
 from edgellm.cli.preparing.planning import planned
 from edgellm.cli.preparing.resolve import Resolved
+from edgellm.cli.preparing.wish import Wish
 from edgellm.probe.hardware import Hardware
 from edgellm.selector.plan import Candidate, Goal, Plan
 from edgellm.values import frozen
@@ -28,6 +29,11 @@ def chosen(
     resolved: Resolved, hardware: Hardware, goal: Goal, *, is_planned: bool = False
 ) -> Chosen:
     """Raises DoesNotFit, BadRequest."""
+    with (resolved.wish or Wish(goal)).blamed():
+        return _chosen(resolved, hardware, goal, is_planned)
+
+
+def _chosen(resolved: Resolved, hardware: Hardware, goal: Goal, is_planned: bool) -> Chosen:
     candidates, goal = with_drafts(resolved, hardware, goal)
     draft = _named(resolved.draft, candidates[0]) if resolved.draft else None
     if len(candidates) == 1 and resolved.is_local and not is_planned:

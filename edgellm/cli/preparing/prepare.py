@@ -88,7 +88,8 @@ def fetched(
 
     def on(machine: Hardware) -> Prepared:
         plan_for = planned_as_tuned if uses_tuned else planned
-        plan = wish.told(plan_for(machine, (one,), goal, asks_oracle=asks_oracle))
+        with wish.blamed():
+            plan = wish.told(plan_for(machine, (one,), goal, asks_oracle=asks_oracle))
         return Prepared(
             name=plan.model,
             path=path,

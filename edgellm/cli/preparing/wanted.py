@@ -3,8 +3,7 @@
 its flags  >  its table in the settings  >  the settings of all  >  what the plan finds best
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Self
 
@@ -13,12 +12,11 @@ import msgspec
 from edgellm.cli.flags.adapting import with_adapters
 from edgellm.cli.flags.drafting import with_draft, with_drafts
 from edgellm.cli.flags.pins import Pins
-from edgellm.cli.flags.tables import Table, pin_keys, table_of
+from edgellm.cli.flags.tables import Table, blamed, pin_keys, table_of
 from edgellm.cli.flags.wishes import Wishes
 from edgellm.cli.preparing.resolve import Resolved, resolve
 from edgellm.cli.preparing.wish import Wish
 from edgellm.config import Config
-from edgellm.errors import EdgellmError
 from edgellm.probe.hardware import Hardware
 from edgellm.selector.plan import Candidate, Goal
 from edgellm.values import frozen
@@ -40,8 +38,9 @@ class Wanted:
         wishes = flags.over(table.wishes)
         named = wishes.drafting.named(wishes.pins)
         own = config if named is None else msgspec.structs.replace(config, draft=named)
-        with _table_told(table):
-            wish = _wish(config, table, wishes, n_parallel)
+        keys = _heeded(table, wishes)
+        with blamed(table, keys):
+            wish = _wish(config, table, wishes, keys, n_parallel)
         return cls(name, table, wishes, wish, own)
 
     def resolved(self, *, plan_only: bool = False) -> Resolved:
@@ -50,12 +49,12 @@ class Wanted:
 
     def drafted(self, resolved: Resolved, plan_only: bool = False) -> Resolved:
         """Beside its draft model. Raises as `resolve`, of that."""
-        with _table_told(self.table):
+        with self.wish.blamed():
             return with_draft(resolved, self.config, plan_only=plan_only)
 
     def dressed(self, resolved: Resolved) -> Resolved:
         """With its projector and its adapters. Raises as the flags do that name them."""
-        with _table_told(self.table):
+        with self.wish.blamed():
             found = self.wishes.adapting.applied(self.wishes.seeing.applied(resolved))
         return replace(found, wish=self.wish)
 
@@ -81,18 +80,13 @@ def as_served(found: Resolved, hardware: Hardware, goal: Goal) -> tuple[Sequence
     return [with_adapters(each, found.adapters) for each in candidates], goal
 
 
-@contextmanager
-def _table_told(table: Table) -> Iterator[None]:
-    """Whoever reads of a flag that nobody typed is told who did."""
-    try:
-        yield
-    except EdgellmError as error:
-        if table.title:
-            error.hint = "; ".join(filter(None, (error.hint, f"{table.where} is heeded, too")))
-        raise
-
-
-def _wish(config: Config, table: Table, wishes: Wishes, n_parallel: int | None) -> Wish:
+def _wish(
+    config: Config,
+    table: Table,
+    wishes: Wishes,
+    keys: tuple[str, ...],
+    n_parallel: int | None,
+) -> Wish:
     pins = replace(wishes.pins, parallel=wishes.pins.parallel or n_parallel)
     goal = pins.goal(config.reserve)
     idle_s = wishes.sleep_idle_seconds
@@ -103,19 +97,25 @@ def _wish(config: Config, table: Table, wishes: Wishes, n_parallel: int | None) 
         table.name,
         table.aliases,
         table.defaults,
-        _sentence(table, wishes),
+        _sentence(table, keys),
+        table,
+        keys,
     )
 
 
-def _sentence(table: Table, wishes: Wishes) -> str:
-    """'[models."qwen3:8b"] of config.toml: ctx 16384, use agent, sampling': but what a flag has
-    said instead."""
+def _heeded(table: Table, wishes: Wishes) -> tuple[str, ...]:
+    """All its keys but those of which a flag has said something else."""
     fields = pin_keys()
-    said = ", ".join(
-        _item(key, value)
+    return tuple(
+        key
         for key, value in table.said.items()
         if key not in fields or getattr(wishes.pins, fields[key]) == value
     )
+
+
+def _sentence(table: Table, keys: Iterable[str]) -> str:
+    """'[models."qwen3:8b"] of config.toml: ctx 16384, use agent, sampling'."""
+    said = ", ".join(_item(key, table.said[key]) for key in keys)
     return f"{table.title} of {table.file.rpartition('/')[2]}: {said}" if said else ""
 
 
