@@ -166,6 +166,16 @@ def raw_text(raw: msgspec.Raw, param: str) -> str:
         raise BadRequest(f"{param}: is not UTF-8: {error.reason}", param=param) from error
 
 
+def object_text(raw: msgspec.Raw, param: str) -> str | None:
+    """The same for a field that must be an object, which is not looked into; None for null."""
+    text = raw_text(raw, param).strip()
+    if text == "null":
+        return None
+    if not text.startswith("{"):
+        raise BadRequest(f"{param}: must be an object", param=param)
+    return text
+
+
 def small_text(raw: msgspec.Raw, param: str, most_bytes: int) -> str:
     """The same for a field that is never long in earnest. Raises BadRequest for a longer one
     without reading it: that would hold up everybody's tokens."""

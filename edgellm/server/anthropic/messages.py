@@ -14,7 +14,7 @@ from msgspec import Meta, Raw
 
 from edgellm.chat.messages import Message, ToolCall
 from edgellm.errors import BadRequest
-from edgellm.server.body import raw_text
+from edgellm.server.body import object_text
 from edgellm.server.openai import attached
 from edgellm.server.openai.images import Gallery
 from edgellm.server.openai.messages import MAX_PARTS, Name
@@ -134,12 +134,9 @@ def _said(
 def _call(block: Block, where: str) -> ToolCall:
     if not block.name:
         raise BadRequest(f"{where}.name: is missing", param=f"{where}.name")
-    text = raw_text(block.input, f"{where}.input").strip()
-    if text == "null":
-        text = "{}"
-    if not text.startswith("{"):
-        raise BadRequest(f"{where}.input: must be an object", param=f"{where}.input")
-    return ToolCall(block.id or where, block.name, text)
+    return ToolCall(
+        block.id or where, block.name, object_text(block.input, f"{where}.input") or "{}"
+    )
 
 
 def _result(block: Block, where: str, gallery: Gallery) -> Message:

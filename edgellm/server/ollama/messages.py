@@ -13,7 +13,7 @@ from msgspec import Meta, Raw
 from edgellm.chat.messages import Message, Tool, ToolCall
 from edgellm.chat.pictures import MAX_PICTURES
 from edgellm.errors import BadRequest
-from edgellm.server.body import raw_text
+from edgellm.server.body import object_text
 from edgellm.server.openai.images import Gallery
 from edgellm.server.openai.messages import FunctionBody, Name, tools
 from edgellm.server.openai.unserved import NULL
@@ -85,8 +85,5 @@ def _image_at(where: str, n: int) -> str:
 
 
 def _call(given: CallBody, fallback_id: str, param: str) -> ToolCall:
-    text = raw_text(given.function.arguments, param).strip()
-    arguments = "{}" if text == "null" else text
-    if not arguments.startswith("{"):  # what is in it, the template looks at
-        raise BadRequest(f"{param}: must be an object", param=param)
+    arguments = object_text(given.function.arguments, param) or "{}"
     return ToolCall(given.id or fallback_id, given.function.name, arguments)

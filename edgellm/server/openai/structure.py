@@ -12,7 +12,7 @@ from msgspec import Meta, Raw
 
 from edgellm.chat.messages import GBNF, Choices, JSONSchema, Regex, Rule
 from edgellm.errors import BadRequest
-from edgellm.server.body import json_depth, json_value, raw_text
+from edgellm.server.body import json_depth, json_value, object_text, raw_text
 from edgellm.server.openai.unserved import NULL, Unserved, check_says_nothing
 
 MAX_SCHEMA_CHARS, MAX_SCHEMA_DEPTH = 64 * 1024, 32
@@ -105,11 +105,9 @@ class Structured(Unserved, kw_only=True):
 
 def schema_text(raw: Raw, param: str) -> str | None:
     """A JSON schema as it was written, within bounds; None if it is null or absent."""
-    text = raw_text(raw, param).strip()
-    if text == "null":
+    text = object_text(raw, param)
+    if text is None:
         return None
-    if not text.startswith("{"):
-        raise BadRequest(f"{param}: must be an object", param=param)
     if len(text) > MAX_SCHEMA_CHARS:
         raise BadRequest(
             f"{param}: {len(text)} characters are more than {MAX_SCHEMA_CHARS}", param=param
