@@ -14,8 +14,9 @@ from certificates import FOLDER
 from cli_runs import DEMO_PATH, SHARED_MODELS, Home
 from gguf_files import with_keys
 from pictures import png
-from projector_files import projector_bytes
+from projector_files import audio_projector_bytes, projector_bytes
 from shown import DOCUMENTS, README_ZH, blocks, commands, without_remark
+from sound_files import wav
 
 pytestmark = [
     pytest.mark.model,
@@ -29,6 +30,7 @@ NOT_TYPED = {
     ". .venv/bin/activate": "this environment is active",
     "edgellm serve qwen3:8b": "downloads",
     "edgellm serve gemma3:4b": "downloads",
+    "edgellm serve ggml-org/ultravox-v0_5-llama-3_2-1b-GGUF": "downloads",
     "openssl req": "not every machine has it; the reader is given what it makes",
     "pip download --no-deps --no-binary :all: llama-cpp-python==0.3.36": "downloads",
     "cmake -S llama_cpp_python-0.3.36/vendor/llama.cpp -B build": "compiles for minutes",
@@ -66,10 +68,13 @@ def coder() -> bytes:
 
 LORA = shared("stories260K-lora-random.gguf")
 QWEN3_8B = f"hf/hub/models--Qwen--Qwen3-8B-GGUF/snapshots/{'0' * 40}"  # as if it were downloaded
+HEARING = {"model.gguf": demo, "mmproj-F16.gguf": audio_projector_bytes, "note.wav": wav}
 FILES = {  # that lie in the reader's folder, by document and section
     ("images", ""): {
         "model.gguf": demo, "mmproj-F16.gguf": projector_bytes, "photo.jpg": png,
     },
+    ("audio", ""): HEARING,
+    ("audio", "Transcriptions"): HEARING,
     ("api", "Embeddings"): {"embedding.gguf": shared("all-minilm-l6-v2-q8_0.gguf")},
     ("api", "Rerank"): {"reranker.gguf": shared("bert-mini-rerank-q8_0.gguf")},
     ("api", "LoRA adapters"): {

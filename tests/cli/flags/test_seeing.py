@@ -5,7 +5,7 @@ import shutil
 import pytest
 from hub_server import HubServer
 from pictures import png, png_of
-from projector_files import projector_bytes
+from projector_files import audio_projector_bytes, projector_bytes
 
 from edgellm import resources
 from edgellm.cli.flags.seeing import Seeing
@@ -44,7 +44,16 @@ def plan(folder, hardware, **flags):
 
 def test_a_projector_beside_the_model_is_used_by_itself(folder, hardware):
     path = add(folder)
-    assert plan(folder, hardware).projector == str(path)
+    found = plan(folder, hardware)
+    assert (found.projector, found.modalities) == (str(path), ("vision",))
+
+
+def test_one_for_sound_is_used_by_itself_too(folder, hardware):
+    path = folder / "mmproj-F16.gguf"
+    path.write_bytes(audio_projector_bytes())
+    found = plan(folder, hardware)
+    assert (found.projector, found.modalities) == (str(path), ("audio",))
+    assert any("it hears sound through mmproj-F16.gguf" in reason for reason in found.reasons)
 
 
 def test_without_one_the_model_is_served_for_text(folder, hardware):

@@ -27,7 +27,7 @@ class Eye:
 
     def __init__(self):
         self.may, self.begun, self.seen = threading.Event(), threading.Event(), []
-        self.nice = None
+        self.nice, self.wanted = None, []
 
     def see(self, file, is_wanted):
         self.begun.set()
@@ -35,6 +35,7 @@ class Eye:
         if sys.platform == "linux":
             self.nice = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
         self.seen.append(file)
+        self.wanted.append(is_wanted())
         if file == b"damaged":
             raise BadRequest("it is damaged")
         if file == b"strange":
@@ -133,6 +134,22 @@ def test_who_has_left_costs_no_more_than_the_picture_being_looked_at(looker, eye
     eye.may.set()
     assert told.get(timeout=60).request.request_id == 3
     assert eye.seen == [RED, RED]
+    assert eye.wanted == [False, True]
+
+
+def test_what_is_wanted_no_more_is_not_told(told):
+    """An encoder of several pieces asks between them, and gives nothing."""
+
+    def see(file, is_wanted):
+        if file == RED:
+            looker.forget(1)
+        return ((1,),) if is_wanted() else None
+
+    looker = Looker(see, letters, told.put)
+    looker.look(request(1, RED, BLUE))
+    looker.look(request(2, BLUE))
+    assert told.get(timeout=60).request.request_id == 2
+    assert told.empty()
 
 
 def test_the_files_of_who_has_left_are_let_go_at_once(looker, eye, told):

@@ -255,6 +255,17 @@ def test_pages_that_may_ask_declare_json_like_all_others():
         assert status(sent, access) == 415
 
 
+def test_a_form_with_a_file_is_taken_where_one_may_go_and_of_no_page_without_its_origin():
+    path, kind = "/v1/audio/transcriptions", "multipart/form-data; boundary=x"
+    assert status(head("POST", path, content_type=kind, **CURL)) is None
+    assert status(head("POST", content_type=kind, **CURL)) == 415
+    assert status(head("POST", path, content_type="application/json", **CURL)) == 415
+    for trace in ({"referer": "http://evil.com/"}, {"cookie": ""}, {"origin": "http://evil.com"}):
+        assert status(head("POST", path, **CURL | {"content_type": kind} | trace)) == 403
+    own = {"origin": "http://127.0.0.1:8484"}
+    assert status(head("POST", path, **CURL | {"content_type": kind} | own)) is None
+
+
 def test_what_ends_the_server_is_always_declared():
     assert status(head("POST", "/edgellm/shutdown", content_type=FORM, **CURL)) == 415
     assert status(head("POST", "/edgellm/shutdown", content_type="application/json")) is None
