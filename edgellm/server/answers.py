@@ -20,9 +20,8 @@ from edgellm.server.served import Served
 from edgellm.server.watch.metrics import Metrics, Watch
 
 Prompts: TypeAlias = Sequence[str | tuple[int, ...]]
-Events: TypeAlias = AsyncGenerator[Event, None]
 Answers: TypeAlias = AsyncGenerator[tuple[int, Told], None]
-_Merged: TypeAlias = AsyncGenerator[tuple[int, Event], None]
+_Events: TypeAlias = AsyncGenerator[tuple[int, Event], None]
 
 R = TypeVar("R", bound="Read")
 
@@ -67,8 +66,8 @@ async def answer(served: Served, asked: Asked, counter: Counter) -> Answers:
     """Index p × n + i is prompt p's answer i. Closing it cancels; a Failed is raised."""
     blamed = text_is_called(asked.text_field, asked.structure_field)
     wanted = [
-        _one(served.engine, prompt, _variant(asked.params, i))
-        for prompt in asked.prompts
+        _one(p * asked.params.n + i, served.engine, prompt, _variant(asked.params, i))
+        for p, prompt in enumerate(asked.prompts)
         for i in range(asked.params.n)
     ]
     is_streamed, prompt_bytes = asked.params.is_read, _bytes_of(asked.prompts)
@@ -76,7 +75,8 @@ async def answer(served: Served, asked: Asked, counter: Counter) -> Answers:
     watched = counter.metrics.watch(served.name, len(wanted), is_streamed=is_streamed)
     with blamed, watched as watch, counter.visit(served.name, watch, prompt_bytes):
         await counter.enter()
-        async with aclosing(_merge(wanted)) as answers:
+        # Nearly always one: then no queue and no task are between token and socket.
+        async with aclosing(wanted[0] if len(wanted) == 1 else _merged(wanted)) as answers:
             async for index, event in answers:
                 if isinstance(event, Failed):
                     raise as_error(event)
@@ -115,47 +115,42 @@ def _variant(params: GenerateParams, i: int) -> GenerateParams:
     return replace(params, n=1, sampling=replace(params.sampling, seed=seeded))
 
 
-async def _one(engine: Engine, prompt: str | tuple[int, ...], params: GenerateParams) -> Events:
+async def _one(
+    index: int, engine: Engine, prompt: str | tuple[int, ...], params: GenerateParams
+) -> _Events:
     """Up to the ending. A stream that stops without is a worker that didn't keep its word."""
     # An engine's iterator can be closed: its Protocol says so, the type doesn't.
-    stream = cast(Events, engine.generate(prompt, params))
+    stream = cast(AsyncGenerator[Event, None], engine.generate(prompt, params))
     del prompt, params
     async with aclosing(stream):
         async for event in stream:
-            yield event
+            yield index, event
             if isinstance(event, ENDINGS):
                 return
     raise WorkerDied("the answer broke off")
 
 
-async def _merge(streams: list[Events]) -> _Merged:
-    if len(streams) == 1:  # nearly always; no queue and no task between token and socket
-        async with aclosing(streams[0]) as only:
-            async for event in only:
-                yield 0, event
-        return
-    queue: asyncio.Queue[tuple[int, Event | Exception]] = asyncio.Queue(_MAX_BUFFERED)
-    pumps = [asyncio.create_task(_pump(i, stream, queue)) for i, stream in enumerate(streams)]
+async def _merged(streams: list[_Events]) -> _Events:
+    queue: asyncio.Queue[tuple[int, Event] | Exception] = asyncio.Queue(_MAX_BUFFERED)
+    pumps = [asyncio.create_task(_pump(stream, queue)) for stream in streams]
     n_open = len(streams)
     try:
         while n_open:
-            index, item = await queue.get()
-            if isinstance(item, Exception):
-                raise item
-            n_open -= isinstance(item, ENDINGS)
-            yield index, item
+            told = await queue.get()
+            if isinstance(told, Exception):
+                raise told
+            n_open -= isinstance(told[1], ENDINGS)
+            yield told
     finally:
         for pump in pumps:
             pump.cancel()
         await asyncio.gather(*pumps, return_exceptions=True)
 
 
-async def _pump(
-    index: int, stream: Events, queue: asyncio.Queue[tuple[int, Event | Exception]]
-) -> None:
+async def _pump(stream: _Events, queue: asyncio.Queue[tuple[int, Event] | Exception]) -> None:
     try:
-        async with aclosing(stream) as events:
-            async for event in events:
-                await queue.put((index, event))
+        async with aclosing(stream):
+            async for told in stream:
+                await queue.put(told)
     except Exception as error:  # noqa: BLE001  # not lost: the reader of the queue raises it
-        await queue.put((index, error))
+        await queue.put(error)

@@ -2,11 +2,10 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -121,8 +120,21 @@ _LM_STUDIO = (
     ("/completions", text.completions, "POST"),
     ("/embeddings", embeddings.embeddings, "POST"),
 )
+
+
+class _Endpoint:
+    """A handler as ASGI, with nothing between what it sends and the guard."""
+
+    def __init__(self, handler: Callable[[Request], Awaitable[ASGIApp]]) -> None:
+        self._handler = handler
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = await self._handler(Request(scope, receive, send))
+        await response(scope, receive, send)
+
+
 _ROUTES = tuple(
-    Route(root + path, handler, methods=[verb])
+    Route(root + path, _Endpoint(handler), methods=[verb])
     for root, rows in (
         ("/v1", _OPENAI + _OPENAI_ALONE),
         ("/api/v0", _LM_STUDIO),
@@ -160,15 +172,10 @@ def create_app(
     )  # fmt: skip
     bodies = Bodies(access.all_bodies_bytes)
     Gauges(live.status, metrics.registry, bodies)
-    app = Starlette(
-        routes=_ROUTES,
-        middleware=[
-            Middleware(_Slashless),
-            Middleware(Guard, access, patience, bodies, metrics.refused, manner_at, books.rate),
-        ],
-        exception_handlers={HTTPException: _unknown_route},
-        lifespan=_keep_ticking,
-    )
+    app = Starlette(routes=_ROUTES, lifespan=_keep_ticking)
+    known = _Known(app.router)
+    guard = Guard(known, access, patience, bodies, metrics.refused, manner_at, books.rate)
+    app.middleware_stack = _Slashless(guard)  # and none of Starlette's: a token would pass them
     app.state.gateway = Gateway(models, metrics, live, gate, books, access, patience)
     app.state.reach, app.state.store, app.state.background = reach, store, background
     return app
@@ -193,8 +200,20 @@ def manner_at(path: str) -> Manner:
     return next(found, USUAL)
 
 
-async def _unknown_route(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
+class _Known:
+    """The routes, and our words for what is none."""
+
+    def __init__(self, routes: ASGIApp) -> None:
+        self._routes = routes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._routes(scope, receive, send)
+        except HTTPException as error:
+            await _unknown_route(Request(scope), error)(scope, receive, send)
+
+
+def _unknown_route(request: Request, error: HTTPException) -> Response:
     path = request.url.path
     words = _not_there(path) if error.status_code == 404 else "does not take this method"
     problem = HTTPProblem(error.status_code, f"{path[:_MAX_ECHO]} {words}")

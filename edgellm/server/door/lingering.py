@@ -26,6 +26,7 @@ class Lingering:
         on_linger: Callable[[], None],
     ) -> None:
         self._transport, self._is_sending, self._on_linger = transport, is_sending, on_linger
+        self.write = transport.write  # each token's: not by way of __getattr__
         self.lingers = False
 
     def __getattr__(self, name: str) -> Any:

@@ -9,11 +9,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter
 
 from edgellm.chat.events import Finished, Note, TextDelta, Told
 from edgellm.errors import BadRequest, DeadlinePassed, EdgellmError, Overloaded
 from edgellm.server.envelope import reason_of, status_of
+from edgellm.server.watch.histograms import Buckets, Histogram
 
 # From a warm cache on a GPU (2 ms) to a long prompt on a small board (minutes).
 _TTFT_S = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160)
@@ -67,8 +68,8 @@ class Metrics:
         """Around one request. However it ends, it is counted once, with its outcome. One without an
         answer to write (embeddings, ranks) says when all was `read`. Of an answer that isn't
         streamed nobody sees the gaps, and those that the pace lets be longer would hide others'."""
-        itl = self._itl.labels(model) if is_streamed else None
-        watch = Watch(self._ttft.labels(model), itl, began_s=time.perf_counter())
+        itl = self._itl.of(model) if is_streamed else None
+        watch = Watch(self._ttft.of(model), itl, began_s=time.perf_counter())
         outcome = "cancelled"  # what is left when the client's side of it is closed
         try:
             yield watch
@@ -87,9 +88,9 @@ class Metrics:
                 self._prompt.labels(model).inc(watch.n_read)
             self._requests.labels(model, outcome).inc()
             if has_ended:  # to be refused takes no time, and would make the others look fast
-                self._e2e.labels(model).observe(time.perf_counter() - watch.began_s)
+                self._e2e.of(model).observe(time.perf_counter() - watch.began_s)
             for finished in watch.finished:
-                self._queue.labels(model).observe(finished.timings.queue_s)
+                self._queue.of(model).observe(finished.timings.queue_s)
                 self._prompt.labels(model).inc(finished.n_prompt)
                 self._cached.labels(model).inc(finished.n_cached)
                 self._generated.labels(model).inc(finished.n_output)
@@ -99,9 +100,7 @@ class Metrics:
                     self._joules.labels(model).inc(finished.energy_j)
 
     def _histogram(self, name: str, help: str, buckets: tuple[float, ...]) -> Histogram:
-        return Histogram(
-            f"edgellm_{name}_seconds", help, ("model",), buckets=buckets, registry=self.registry
-        )
+        return Histogram(f"edgellm_{name}_seconds", help, buckets, self.registry)
 
     def _counter(self, name: str, help: str) -> Counter:
         return Counter(f"edgellm_{name}", help, ("model",), registry=self.registry)
@@ -112,7 +111,7 @@ class Watch:
 
     __slots__ = ("_itl", "_last_s", "_ttft", "began_s", "finished", "heard", "n_read")
 
-    def __init__(self, ttft: Histogram, itl: Histogram | None, *, began_s: float) -> None:
+    def __init__(self, ttft: Buckets, itl: Buckets | None, *, began_s: float) -> None:
         self._ttft, self._itl = ttft, itl
         self._last_s: dict[int, float] = {}  # by answer
         self.began_s = began_s
@@ -124,14 +123,14 @@ class Watch:
         self.n_read = n_tokens
 
     def saw(self, index: int, event: Told) -> None:
-        if isinstance(event, Finished):
+        if isinstance(event, TextDelta):
+            self.heard[index] = self.heard.get(index, 0) + event.n_tokens
+        elif isinstance(event, Finished):
             self.finished.append(event)
             self.heard.pop(index, None)
             return
-        if isinstance(event, Note):
+        elif isinstance(event, Note):
             return
-        if isinstance(event, TextDelta):
-            self.heard[index] = self.heard.get(index, 0) + event.n_tokens
         now_s = time.perf_counter()
         last_s = self._last_s.get(index)
         if last_s is None:

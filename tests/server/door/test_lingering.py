@@ -97,6 +97,9 @@ class _Gone:
     def is_closing(self):
         return bool(self.n_closed)
 
+    def write(self, data):
+        raise AssertionError("nothing is left to say")
+
     def close(self):
         self.n_closed += 1
 

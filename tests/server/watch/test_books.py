@@ -3,7 +3,6 @@ import errno
 from datetime import datetime, timedelta
 
 import pytest
-from prometheus_client import CollectorRegistry, Histogram
 
 from edgellm.chat.events import Finished, TextDelta
 from edgellm.errors import QuotaExceeded
@@ -11,6 +10,7 @@ from edgellm.keys import ANYBODY, Key
 from edgellm.meter.usage.counts import Use
 from edgellm.meter.usage.diary import Diary
 from edgellm.server.watch.books import Books, Clocks, used
+from edgellm.server.watch.histograms import Buckets
 from edgellm.server.watch.joules import Tariff
 from edgellm.server.watch.metrics import Watch
 
@@ -43,8 +43,7 @@ def diary(tmp_path):
 
 
 def watch():
-    histogram = Histogram("any", "any", registry=CollectorRegistry())
-    return Watch(histogram, histogram, began_s=0.0)
+    return Watch(Buckets((1.0,)), None, began_s=0.0)
 
 
 def ask(books, key=ANNA, *events, prompt_bytes=0):
