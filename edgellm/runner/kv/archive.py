@@ -1,13 +1,15 @@
-"""Conversations on disk of which only the end is of use: a window, a recurrent state. Pure.
+"""Conversations on disk that are of use only at their end: with a window, a recurrent state. Pure.
 
-Such a state can't be put together from pieces, as shelf.py does with cells: a file is all that a
-sequence held after so many tokens, and a prompt that goes on from all of these can use it. The
-file's key names the tokens (prefix_file.py), and it is found by them alone: no token is kept here.
+Such a state can't be put together from pieces, as shelf.py does with cells. A file holds all that a
+sequence held after so many tokens, and only a prompt that goes on from all of them can use it. The
+file's key names the tokens (prefix_file.py), and the file is found by them: no token is kept here.
 
-What is written is not counted here: until it is on disk its copy lies in memory, beside the room
-for blobs (prefix_disk.py bounds that). What is read back is counted by whom it is read for, until
-it is a sequence's (`hold`, `let_go`). The folder is bounded: a longer file of a conversation
-replaces the shorter ones, and what is worth least goes first:
+Blobs that are being written are not counted here: until they are on disk they are in memory, beside
+the budget for blobs (prefix_disk.py bounds them). Blobs that are read back are counted in the
+budget of the memory that asked for them (`hold`, `let_go`), until they are a sequence's.
+
+The folder is bounded. A longer file of a conversation replaces the shorter ones, and what is worth
+least goes first:
 
     tokens to compute again without it ÷ its bytes ÷ for how long nobody has used it
 """
@@ -21,7 +23,7 @@ from edgellm.runner.kv.prefix_file import Stored, chain_key, prefix_names
 from edgellm.runner.kv.whole_file import WholeFile
 from edgellm.runner.sequence import Sequence
 
-_MAX_FILES = 8192  # a bound on looking for the least worthy
+_MAX_FILES = 8192  # bounds the search for the one worth least
 
 
 class Archive:
@@ -39,9 +41,9 @@ class Archive:
         self._ops, self._new_blob, self._hold, self._let_go = ops, new_blob, hold, let_go
         self._files: dict[bytes, WholeFile] = {}  # by name
         self._lengths: Counter[int] = Counter()
-        self._by_blob: dict[int, WholeFile] = {}  # of those that are read, or in memory
-        self._waiting: list[Sequence] = []
-        self._furthest: dict[Sequence, WholeFile | None] = {}  # until a file comes or goes
+        self._by_blob: dict[int, WholeFile] = {}  # those that are being read, or are in memory
+        self._waiting: list[Sequence] = []  # those that wait for a file
+        self._furthest: dict[Sequence, WholeFile | None] = {}  # until any file comes or goes
         self._now = 0
         self._adopt(limits.stored)
 
@@ -51,9 +53,9 @@ class Archive:
         return chain_key(b"", tokens) in self._files
 
     def put(self, tokens: list[int], blob: int, n_bytes: int, *, spared: int = 0) -> None:
-        """Write a blob, of at most so many bytes, that holds all there is after these tokens.
+        """Write a blob of at most `n_bytes`, which holds all that a sequence held after `tokens`.
 
-        It replaces the files of fewer of them, but of not more than `spared`.
+        It replaces the files of fewer of these tokens, except those of `spared` or fewer.
         """
         name = chain_key(b"", tokens)
         if name in self._files:
@@ -72,17 +74,17 @@ class Archive:
     # ── and back ─────────────────────────────────────────────────────────────
 
     def find(self, sequence: Sequence, n_here: int) -> WholeFile | None:
-        """What goes furthest along its prompt, and far beyond the `n_here` tokens in memory."""
+        """The file that goes furthest along its prompt, if far beyond `n_here` tokens."""
         is_plain = sequence.params.cache_prompt and not sequence.pictures and not sequence.adapters
         if not is_plain or not self._files:
             return None
-        if sequence not in self._furthest:  # it is asked for in every step that it waits
+        if sequence not in self._furthest:  # kept, as this is asked in every step that it waits
             self._furthest[sequence] = self._look_up(sequence)
         file = self._furthest[sequence]
         return file if file and file.length - n_here >= WORTH_SHARING else None
 
     def fetches(self, sequence: Sequence, n_here: int) -> bool:
-        """It has to wait until what it needs was read from disk."""
+        """Whether it must wait for a read from disk, which this starts if need be."""
         if sequence.fetching_whole:
             return sequence.awaits_disk
         file = self.find(sequence, n_here)
@@ -100,7 +102,7 @@ class Archive:
         return file.is_coming
 
     def fetched(self, blob: int, *, ok: bool) -> None:
-        """It was read, or couldn't be."""
+        """The read is over."""
         file = self._by_blob[blob]
         file.is_coming, file.in_ram = False, ok
         if not ok:
@@ -110,17 +112,17 @@ class Archive:
             self._discard(file)
 
     def arrived(self, sequence: Sequence, n_here: int) -> WholeFile | None:
-        """What was read for it, if it still goes further than what is in memory."""
+        """The file that was read for it, if that still goes further than what is in memory."""
         file = sequence.fetching_whole
         return file if file and file.in_ram and file.length > n_here else None
 
     def hand_over(self, file: WholeFile) -> int:
-        """The blob that was read is the caller's, and so is counting it."""
+        """The blob that was read. It is the caller's from here on, and the caller's to count."""
         self._touch(file)
         return self._forget(file)
 
     def abandon(self, sequence: Sequence) -> None:
-        """It doesn't wait any longer."""
+        """It stops waiting."""
         self._furthest.pop(sequence, None)
         if sequence in self._waiting:
             self._waiting.remove(sequence)
@@ -141,9 +143,9 @@ class Archive:
         assert all(file is self._look_up(one) for one, file in self._furthest.items())
 
     def _adopt(self, stored: Iterable[Stored]) -> None:
-        """What lies on disk from before, least recently used first."""
+        """Take in the files of an earlier worker, least recently used first."""
         for one in stored:
-            if one.tokens:  # a stretch of cells
+            if one.tokens:  # a stretch of cells, from another layout
                 self._ops.append(Erase(one.key))
             else:
                 self._add(one)
@@ -154,7 +156,7 @@ class Archive:
         return along[-1] if along else None
 
     def _along(self, tokens: list[int]) -> Iterator[WholeFile]:
-        """The files of some of these tokens but not all, shortest first."""
+        """The files of any shorter prefix of these tokens, shortest first."""
         lengths = sorted(length for length in self._lengths if length < len(tokens))
         for name in prefix_names(tokens, lengths):
             if file := self._files.get(name):
@@ -185,7 +187,7 @@ class Archive:
         return file.length / file.n_bytes / (self._now - file.used_at + 1)
 
     def _drop(self, file: WholeFile) -> None:
-        """Who waits for it finds nothing in memory, and computes."""
+        """Whoever waits for it will find nothing in memory, and compute."""
         assert not file.in_ram, "what is in memory is somebody's"
         del self._files[file.name]
         self._lengths[file.length] -= 1
@@ -199,7 +201,7 @@ class Archive:
         self._ops.append(Discard(self._forget(file)))
 
     def _forget(self, file: WholeFile) -> int:
-        """The blob that it was read to, which is none of ours any longer."""
+        """The blob that it was read into, which is no longer counted here."""
         blob, file.blob, file.in_ram = file.blob, None, False
         assert blob is not None, "it was never read"
         self._let_go(file.n_bytes)

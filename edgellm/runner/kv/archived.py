@@ -1,18 +1,19 @@
 """Checkpointed memory whose conversations outlive the worker: between it and the files on disk.
 
-A file holds all that there was after so many tokens, and only a prompt that goes on from there can
-use it. So what ends is written at several lengths: at its end; at the end of what was asked, since
-an answer may come back without its thoughts; where others have parted from it; and at the first
-message's end, where others will. What several conversations begin with is written once.
+A file holds all that a sequence held after so many tokens, and only a prompt that goes on from
+there can use it. So an ended sequence is written at several lengths: at its end; at the end of what
+was asked, since an answer may come back without its thoughts; where others have parted from it; and
+at the first message's end, where others will. What several conversations begin with is written
+once.
 
-A recurrent state is a conversation's whole memory, and its checkpoints lie in host memory anyway:
-they are written as soon as it ends.
+A recurrent state is a conversation's whole memory, and its checkpoints are in host memory anyway:
+these are written as soon as it ends.
 
-Where tokens have cells too, these are copied out with the state, in one piece: that is done while
-nobody runs, or where it takes hardly any of the running streams' time. Until then it is `unsaved`,
-and lost to the disk if it has to make place before. Its end goes first.
+Where tokens have cells too, cells and state are copied out together, in one piece: while nobody
+runs, or if it takes hardly any of the running streams' time. Until then the sequence is `unsaved`,
+and not written at all if it has to make room before. The length at its end is written first.
 
-What was read for a prompt is kept as if it had just ended here, and the prompt goes on from that.
+What was read for a prompt is retained as if it had just ended here, and the prompt goes on from it.
 """
 
 from abc import abstractmethod
@@ -45,7 +46,8 @@ class ArchivedMemory(CheckpointedMemory):
                 hold=self._hold,
                 let_go=self._points.let_go,
             )
-        # By seq_id, oldest first: at which lengths, and down to which a file replaces others.
+        # By seq_id, oldest first. Each with the lengths to be written, ascending, and for each of
+        # these the length down to which its file replaces shorter ones.
         self._unsaved: dict[int, tuple[Retained, list[tuple[int, int]]]] = {}
         self._is_decoding = False
         self._byte_s: float | None = None  # what copying a byte takes
@@ -57,11 +59,8 @@ class ArchivedMemory(CheckpointedMemory):
 
     @property
     def has_chores(self) -> bool:
-        return (
-            bool(self._unsaved)
-            or any(isinstance(op, Store) for op in self._ops)
-            or (super().has_chores)
-        )
+        stores = any(isinstance(op, Store) for op in self._ops)
+        return bool(self._unsaved) or stores or super().has_chores
 
     # ── what the scheduler asks ──────────────────────────────────────────────
 
@@ -86,7 +85,7 @@ class ArchivedMemory(CheckpointedMemory):
             self._archive.abandon(sequence)
 
     def work(self, running: list[Sequence]) -> None:
-        """One at most: somebody may come."""
+        """Writes one at most, as somebody may come meanwhile."""
         kept, lengths = next(iter(self._unsaved.values()), (None, []))
         if kept is None or self._archive is None:
             return
@@ -100,7 +99,7 @@ class ArchivedMemory(CheckpointedMemory):
             return
         source = self._lend(kept, length)
         if source is None and length == kept.n_computed:
-            return  # there will be an id for it
+            return  # for want of an id; there will be one
         self._done_with_longest(kept)
         if source is None:
             return
@@ -112,14 +111,14 @@ class ArchivedMemory(CheckpointedMemory):
         self._give_back(source)
 
     def _done_with_longest(self, kept: Retained) -> None:
-        """The shorter ones come after the others' ends."""
+        """Its shorter lengths come after the ends of the other sequences."""
         _, lengths = self._unsaved.pop(kept.seq_id)
         lengths.pop()
         if lengths:
             self._unsaved[kept.seq_id] = (kept, lengths)
 
     def observe(self, elapsed_s: float) -> None:
-        """What the operations of a step took, if they copied."""
+        """The operations of a step took so long; it counts if they copied."""
         if self._n_bytes:
             self._byte_s = smoothed(self._byte_s, elapsed_s / self._n_bytes)
         self._n_bytes = 0
@@ -128,26 +127,26 @@ class ArchivedMemory(CheckpointedMemory):
 
     @abstractmethod
     def _lend(self, kept: Retained, length: int) -> int | None:
-        """An id on which all that it held after so many tokens can be copied out. None: there is
-        none, or it can't be gone on from there any more."""
+        """Bring what it held after so many tokens onto some id, to be copied out from there.
+        Returns that id. None: none is free, or that length can't be restored any more."""
 
     @abstractmethod
     def _give_back(self, seq_id: int) -> None:
-        """What _lend gave."""
+        """The id that _lend returned is used no longer."""
 
     @abstractmethod
     def _has_id(self) -> bool:
-        """There is one for what comes back, or somebody who can make place."""
+        """There is an id for what comes back, or a retained sequence that can give up its own."""
 
     @abstractmethod
     def _put_back(self, blob: int, held: Retained, running: list[Sequence]) -> Retained:
-        """All that a conversation held, from a blob: it is kept as if it had just ended. What has
-        checkpoints under `held`'s id has them under its own. There must be place, see _has_place.
-        """
+        """Retain a conversation from a blob, as if it had just ended. It takes over the checkpoints
+        that it has under `held`'s id. There must be room, see _has_place."""
 
     def _has_place(self, length: int, sequence: Sequence, running: list[Sequence]) -> bool:
-        """Beside those who run, and what they may yet need, for so many tokens that come back; and
-        then for the one that they come back for: else it would be for nothing, in every step."""
+        """Room for `length` tokens that come back, beside those who run and all they may need; and
+        then for `sequence`, which wants them: otherwise they would come back in vain in every step.
+        """
         need = max(length, sequence.n_reserved) + sum(s.n_reserved for s in running)
         fits = self._cells.held_by(s.lease for s in running) + need <= self._cells.n_cells
         return fits and self._has_id()
@@ -159,12 +158,12 @@ class ArchivedMemory(CheckpointedMemory):
         return lease
 
     def _ended(self, kept: Retained) -> None:
-        """It is kept from here on: it should outlive the worker."""
+        """It is retained from here on, and should outlive the worker."""
         if self._archive is None or kept.adapters or min(kept.tokens) < 0:
-            return  # adapters are known by numbers that the next worker gives to others
+            return  # the next worker may give an adapter's number to another one
         lengths = self._lengths(kept)
         if self._state.has_cells:
-            if lengths and not self._limits.n_chunk:  # whose ends nobody goes on from
+            if lengths and not self._limits.n_chunk:  # with chunks, no prompt goes on from an end
                 self._unsaved[kept.seq_id] = (kept, lengths)
             return
         for length, spared in lengths:
@@ -173,7 +172,7 @@ class ArchivedMemory(CheckpointedMemory):
                 self._archive.put(tokens, point.blob, point.n_bytes, spared=spared)
 
     def _lengths(self, kept: Retained) -> list[tuple[int, int]]:
-        """At which it should be written, ascending, each with the one before."""
+        """The lengths at which it should be written, ascending, each with the one before it."""
         seq_id, first = kept.seq_id, first_end(kept.tokens, self._limits.turn_ends)
         limits = (first, self._points.shared(seq_id), kept.n_prompt, kept.n_computed)
         points = [self._points.last(seq_id, limit) for limit in limits]
@@ -186,21 +185,22 @@ class ArchivedMemory(CheckpointedMemory):
     def _back(
         self, sequence: Sequence, match: Match | None, running: list[Sequence]
     ) -> Match | None:
-        """Where it goes on: from what was read for it, if that goes further than `match`."""
+        """What it goes on from: the file that was read for it, if that goes further than
+        `match`."""
         if self._archive is None:
             return match
         file = self._archive.arrived(sequence, match.length if match else 0)
         if file is None or not self._may_restore(file):
             return match
         if not self._has_place(file.length, sequence, running):
-            return match  # what was read stays until there is
+            return match  # the file stays in memory until there is room
         held = Retained(-1, sequence.tokens[: file.length], Lease(), file.length)
         kept = self._put_back(self._archive.hand_over(file), held, running)
         sequence.n_restored = sequence.n_loaded = file.length
         return Match(kept, file.length)
 
     def _enter_loaded(self, sequence: Sequence) -> None:
-        """It runs: what it waited for has come, or isn't needed."""
+        """It runs now: what it waited for has come, or isn't needed."""
         self.abandon(sequence)
         sequence.n_loaded = min(sequence.n_loaded, sequence.n_cached)
         sequence.n_restored = min(sequence.n_restored, sequence.n_cached)
@@ -211,14 +211,14 @@ class ArchivedMemory(CheckpointedMemory):
 
     def _may_restore(self, file: WholeFile) -> bool:
         if not self._is_decoding or not self._state.has_cells:
-            return True  # a state alone is put back as every checkpoint is
+            return True  # a bare state is no more to put back than any checkpoint
         return self._is_quick(file.n_bytes, AWAITED_RATIO)
 
     def _is_quick(self, n_bytes: int, part: float, unmeasured_byte_s: float = inf) -> bool:
-        """To copy so much takes no larger part of the time between two tokens.
-        `unmeasured_byte_s`: what a byte is thought to take until one was copied."""
+        """Whether copying so much takes at most that part of the time between two tokens.
+        `unmeasured_byte_s`: what a byte is believed to take until one was copied."""
         target_s = self._pace.itl_target_s
-        if target_s is None:  # nobody counts it
+        if target_s is None:  # nobody counts that time
             return True
         byte_s = unmeasured_byte_s if self._byte_s is None else self._byte_s
         return n_bytes * byte_s <= part * target_s

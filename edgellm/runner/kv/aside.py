@@ -1,12 +1,12 @@
 """Checkpointed memory that keeps ended sequences on ids of their own, above those that run.
 
 Sliding windows on unified KV. The window's cache has room for the windows of running sequences and
-for one micro-batch (n_swa · n_seq_max + n_ubatch cells), and a cell of it with two owners is never
-used again. So every window is private, and what is kept has none: its window is blanked, its other
-cells are shared by reference, and its checkpoints lie in host memory.
+for one micro-batch (n_swa · n_seq_max + n_ubatch cells), and a cell in it that has two owners is
+never used again. So every window is private, and a retained sequence has none: its window is
+blanked, its other cells are shared by reference, and its checkpoints are in host memory.
 
-Recurrent models. There are no cells, and one row for each id that may run. What is kept is nothing
-but its tokens and its checkpoints, and its id is known to us alone.
+Recurrent models. There are no cells, and one row for each id that may run. A retained sequence is
+nothing but its tokens and its checkpoints, and llama.cpp doesn't know its id.
 """
 
 from edgellm.runner.batch import Blank, Discard, Forget, Fork, Op, RestoreAll, Resume, Trim
@@ -60,18 +60,13 @@ class AsideMemory(AwayMemory):
         ids = [*(s.seq_id for s in running), *self._free_seq_ids]
         assert sorted(ids) == list(range(self._limits.n_seq_max)), f"ids lost or doubled: {ids}"
         kept = self.retained.by_id
-        held: list[Source] = [*running, *kept.values()]
         aside = [*kept, *self.retained.free_seq_ids]
         assert sorted(aside) == list(range(self._limits.n_seq_max, self._limits.n_ids))
-        promised = self._cells.used + sum(s.n_reserved for s in running)
-        assert promised <= self._cells.n_cells, f"{promised} of {self._cells.n_cells} cells"
-        assert all(s.lease.length == s.n_computed for s in held)
         for seq_id, each in kept.items():
             last = self._points.last(seq_id)
             assert last is not None, f"seq {seq_id} can't be resumed"
             assert last.length == each.n_computed, f"seq {seq_id} is longer than what is resumable"
-        self._check_away()
-        self._points.check({s.seq_id: s.n_computed for s in [*held, *self._kept_away()]})
+        self._check(running)
 
     def _forked(self, sequence: Sequence, match: Match) -> None:
         source, seq_id = match.source, sequence.seq_id
@@ -91,7 +86,7 @@ class AsideMemory(AwayMemory):
                 self.retained.touch(source)
 
     def _set_aside(self, sequence: Sequence, length: int) -> None:
-        """What lies beyond its last checkpoint could never be gone on from."""
+        """Retain it up to its last checkpoint: nothing could be resumed beyond that."""
         lease = self._cells.fork(sequence.lease, length)
         n_prompt = min(sequence.n_prompt, length)
         tokens = sequence.tokens[:length]
@@ -100,7 +95,7 @@ class AsideMemory(AwayMemory):
         self._ended(kept)
 
     def _move_aside(self, seq_id: int, kept: Retained) -> None:
-        """What it holds and can share, and its checkpoints."""
+        """Its checkpoints, and the cells that can be shared."""
         self._points.move(seq_id, kept.seq_id)
         if self._state.has_cells:
             self._ops.append(Blank(seq_id))
@@ -123,8 +118,9 @@ class AsideMemory(AwayMemory):
     def _put_back(self, blob: int, held: Retained, running: list[Sequence]) -> Retained:
         length = held.n_computed
         point_bytes = self._state.checkpoint_bytes(length)
-        self._points.hold(point_bytes)  # of what the blob had: who makes place is copied out, too
-        self._can_retain()  # where all ids are somebody's, one of these goes
+        # Of the room that the blob had: whoever is evicted below is copied out, and needs room too.
+        self._points.hold(point_bytes)
+        self._can_retain()
         lease, seq_id = self._lease_of(length, running), self._free_seq_ids[0]
         self._points.let_go(point_bytes)
         self._ops += [RestoreAll(blob, seq_id, tuple(held.tokens)), Discard(blob)]

@@ -1,14 +1,16 @@
-"""Archived memory whose conversations, when they have to make place, go to host memory whole.
+"""Archived memory whose conversations go to host memory whole when they have to make room.
 
-What carries a state can't leave the cells in pieces, as spill.py has it. So who must go is copied
-out with all that it holds, its checkpoints stay its own, and the prompt that goes on from it, or
-parts from it where it has a checkpoint, brings it back. One copy takes the time of a few tokens;
-what it saves is the whole conversation.
+A sequence with a state can't leave the cells in pieces, as spill.py has it. So it is copied out
+with all that it holds when it must go, and keeps its checkpoints. A prompt that goes on from it, or
+parts from it at one of its checkpoints, brings it back. A copy takes the time of a few tokens, and
+saves computing the whole conversation.
 
-All copies take at most half of the budget; the rest is for checkpoints, where there are any. The
-one that nobody has used for the longest goes first. While somebody's answer is being written, what
-would take longer than a prompt's part of a step is not copied. A recurrent state's checkpoints are
-in host memory anyway, and batch-invariant nobody goes on from an end: there nothing is done here.
+All copies together take at most half of the budget; the rest is for checkpoints, where there are
+any. The copy that nobody has used for the longest goes first. While somebody's answer is being
+written, nothing is copied that would take longer than a prompt's part of a step.
+
+Two kinds copy nothing: recurrent models, whose checkpoints are in host memory anyway, and
+batch-invariant ones, where no prompt goes on from another's end.
 """
 
 import itertools
@@ -23,18 +25,18 @@ from edgellm.runner.kv.carrying import LEAST_CARRIED, Carried
 from edgellm.runner.kv.cells import Lease
 from edgellm.runner.kv.copying import EVICTED_RATIO
 from edgellm.runner.kv.memory import WORTH_SHARING, Limits, PartialState
-from edgellm.runner.kv.prefix import Match, Retained
+from edgellm.runner.kv.prefix import Match, Retained, Source
 from edgellm.runner.pacing.pace import Pace
 from edgellm.runner.sequence import Sequence
 
 _BUDGET_RATIO = 0.5
-_MOST = 256  # copies: each is looked at for each prompt that waits
-_BYTE_S = 1e-9  # to copy one, until that was measured
+_MOST = 256  # copies: each is compared with each prompt that waits
+_BYTE_S = 1e-9  # to copy one byte, until that was measured
 
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    kept: Retained  # on an id below -1, which is known to us alone, and without cells
+    kept: Retained  # without cells, on an id below -1 that llama.cpp doesn't know
     blob: int
     n_bytes: int
 
@@ -52,11 +54,11 @@ class AwayMemory(ArchivedMemory):
         return max(self._n_away(sequence, n_here), super().shelved(sequence, n_here))
 
     def fetches(self, sequence: Sequence, n_here: int) -> bool:
-        """Nothing is read that memory has."""
+        """Nothing is read from disk that is in host memory."""
         return super().fetches(sequence, max(n_here, self._n_away(sequence, n_here)))
 
     def carry(self) -> Iterator[Carried]:
-        """Streams of cells alone: what else carries a state keeps its layout."""
+        """Only of streams without a state: other models keep their layout."""
         if not self._state.is_nothing or not self._room_away_bytes:
             return
         for kept in self.retained.in_turn()[::-1]:
@@ -101,13 +103,19 @@ class AwayMemory(ArchivedMemory):
         return Match(kept, found.length)
 
     def _kept_away(self) -> Iterable[Retained]:
-        """The one that was used last first."""
+        """Most recently used first."""
         return (copied.kept for copied in reversed(self._away.values()))
 
-    def _check_away(self) -> None:
+    def _check(self, running: list[Sequence]) -> None:
+        """Assert what must hold between steps, wherever ended sequences are kept."""
+        held: list[Source] = [*running, *self.retained.by_id.values()]
+        promised = self._cells.used + sum(s.n_reserved for s in running)
+        assert promised <= self._cells.n_cells, f"{promised} of {self._cells.n_cells} cells"
+        assert all(s.lease.length == s.n_computed for s in held)
         assert self._away_bytes == sum(copied.n_bytes for copied in self._away.values())
         assert self._away_bytes <= self._points.held_bytes
         assert self._away_bytes <= self._room_away_bytes
+        self._points.check({s.seq_id: s.n_computed for s in [*held, *self._kept_away()]})
 
     def _put_away(self, kept: Retained) -> None:
         n_bytes = self._state.whole_bytes(kept.n_computed)
@@ -130,7 +138,7 @@ class AwayMemory(ArchivedMemory):
     def _put_there(
         self, tokens: list[int], n_prompt: int, adapters: AdapterSet, blob: int, n_bytes: int
     ) -> int:
-        """As the one that was used last. The id by which it is known."""
+        """Counts as used just now. Returns the id by which it is known."""
         seq_id = next(self._away_ids)
         there = Retained(seq_id, tokens, Lease(), n_prompt, adapters)
         self._away[seq_id] = Copied(there, blob, n_bytes)
@@ -142,7 +150,7 @@ class AwayMemory(ArchivedMemory):
         return int(self._state.budget_bytes * _BUDGET_RATIO)
 
     def _make_room_away(self, n_bytes: int) -> bool:
-        """Among the copies alone: no checkpoint goes for one."""
+        """By dropping other copies only: no checkpoint is evicted for one."""
         room_bytes = self._room_away_bytes - n_bytes
         if room_bytes < 0:
             return False
@@ -158,7 +166,7 @@ class AwayMemory(ArchivedMemory):
         self._ops.append(Discard(copied.blob))
 
     def _forget_away(self, seq_id: int) -> Copied:
-        """It is counted no longer; its blob and its checkpoints are the caller's."""
+        """No longer count it. Its blob and its checkpoints are the caller's to take care of."""
         copied = self._away.pop(seq_id)
         self._away_bytes -= copied.n_bytes
         self._points.let_go(copied.n_bytes)
@@ -169,7 +177,7 @@ class AwayMemory(ArchivedMemory):
         return found.length if found else 0
 
     def _find_away(self, sequence: Sequence, n_here: int) -> Match | None:
-        """What of its prompt a copy has, if that is much more than the `n_here` tokens."""
+        """The copy that goes furthest along its prompt, if that is far beyond `n_here` tokens."""
         if not self._away or not sequence.params.cache_prompt:
             return None
         like = (kept for kept in self._kept_away() if kept.adapters == sequence.adapters)

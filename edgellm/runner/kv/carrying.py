@@ -1,15 +1,14 @@
 """What a memory hands over to one of another layout: whole conversations, as copies in host memory.
 
-What they hold is in blobs that know nothing of the layout but for their head (streams.py). They
-come most recently used first, so that what there is no room for, or no time, is what nobody has
-asked for in the longest.
+Only the head of such a blob depends on the layout (llama/streams.py). They come most recently used
+first, so that what is left out for want of room or time is what has been unused for the longest.
 """
 
 from dataclasses import dataclass
 
 from edgellm.chat.messages import AdapterSet
 
-LEAST_CARRIED = 64  # tokens; fewer are sooner computed again
+LEAST_CARRIED = 64  # tokens; fewer are computed again in less time
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +16,7 @@ class Carried:
     tokens: list[int]
     n_prompt: int
     adapters: AdapterSet
-    blob: int  # of all its cells, by the number that it has where it comes from
+    blob: int  # of all its cells; the number is that of the memory that it comes from
 
 
 def is_in(tokens: list[int], adapters: AdapterSet, others: list[Carried]) -> bool:

@@ -1,21 +1,22 @@
-"""Which KV cells are taken, and by how many sequences. Pure: it does what llama.cpp will do.
+"""Which KV cells are taken, and by how many sequences. Pure: a model of what llama.cpp will do.
 
-llama.cpp has no block table: its KV memory is n_cells cells, each tagged with the ids of the
-sequences that see it. `seq_cp(src, dst, 0, p)` tags the first p cells of src for dst as well, so
-sequences that were forked from one another share cells, and a cell is free again when its last
-tag goes. What is shared is therefore a tree, and that is what this file keeps:
+llama.cpp has no block table. Its KV memory is n_cells cells, each tagged with the ids of the
+sequences that see it. `seq_cp(src, dst, 0, p)` tags the first p cells of src for dst as well: so
+sequences that were forked from one another share cells, and a cell is free again when its last tag
+is gone. What is shared is therefore a tree, and this file keeps that tree:
 
-    every Run is a stretch of cells with the same owners; its parent is the stretch before it;
-    a Lease is one sequence's place in the tree: the runs from the root down to `tail`.
+    a Run is a stretch of cells with the same owners; its parent is the stretch before it
+    a Lease is one sequence's place in the tree: the runs from the root down to `tail`
 
-Operations: append (compute tokens), fork (seq_cp from 0), trim and release (seq_rm). As long as
-they come in the order in which llama.cpp gets them, these are its cells; with speculation nearly
-so: a guess that doesn't come true has a cell until it is trimmed, of which nothing is known here,
-and what is computed beside it lies higher. llama.cpp takes the lowest free ones (find_slot searches
-from its head, and no free cell lies below the head: seq_rm moves it down to what it frees), and a
-step looks at all cells up to the highest that is taken, in steps of 256 (get_n_kv). So cells that
-nobody needs cost time only where they lie below somebody else's, or make them lie higher. Source:
-llama.cpp src/llama-kv-cache.cpp.
+Operations: append (compute tokens), fork (seq_cp from 0), trim and release (seq_rm). If they come
+in the order in which llama.cpp gets them, the cells here are llama.cpp's own, except during
+speculation: a guess that doesn't come true has a cell until it is trimmed, which is not counted
+here, and what is computed in the same step lies higher.
+
+llama.cpp takes the lowest free cells: find_slot searches from its head, and seq_rm moves the head
+down to what it frees, so no free cell lies below it. A step looks at all cells up to the highest
+that is taken, in steps of 256 (get_n_kv). So idle cells cost time only if they lie below somebody
+else's, or push these up. Source: llama.cpp src/llama-kv-cache.cpp.
 """
 
 from collections.abc import Iterable
@@ -33,7 +34,7 @@ class Run:
     parent: "Run | None"
     places: list[int]  # the numbers of its cells
     n_refs: int
-    tiles: int = 0  # bit n: some of its places are, or were, in the n-th TILE_CELLS of all cells
+    tiles: int = 0  # bit n is set if it has, or had, a cell in the n-th tile of TILE_CELLS cells
 
     @property
     def length(self) -> int:
@@ -50,14 +51,14 @@ class Cells:
     def __init__(self, n_cells: int) -> None:
         self.n_cells = n_cells
         self.used = 0
-        self._taken = bytearray()  # as far as cells were ever taken
-        self._lowest = 0  # no free cell lies below
+        self._taken = bytearray()  # a flag for each cell, as far up as any was ever taken
+        self._lowest = 0  # no cell below is free
 
     def append(self, lease: Lease, count: int) -> None:
         """`count` more cells, seen by this sequence alone."""
         tail = lease.tail
         if tail is None or tail.n_refs != 1:
-            # The reference of the lease on its old tail becomes that of the new run.
+            # The lease's reference to its old tail is passed on to the new run.
             tail = lease.tail = Run(tail, [], 1)
         self._take(count, tail.places)
         tail.tiles |= _tiles(tail.places[tail.length - count :])
@@ -72,7 +73,8 @@ class Cells:
         return Lease(run, length)
 
     def trim(self, lease: Lease, length: int) -> None:
-        """Give up all but the first `length` cells, of which the last run is its own."""
+        """Give up all but the first `length` cells. What goes must be of a run that only this lease
+        sees."""
         tail, surplus = lease.tail, lease.length - length
         if tail is None or tail.n_refs != 1 or not 0 <= surplus < tail.length:
             raise ValueError(f"can't trim {lease.length} cells to {length}")
@@ -98,14 +100,15 @@ class Cells:
         return sum(run.length for run in _runs(leases))
 
     def in_tiles(self, leases: Iterable[Lease]) -> int:
-        """Cells in all the tiles that hold one of these leases'."""
+        """Cells in all tiles that hold any cell of these leases."""
         tiles = 0
         for run in _runs(leases):
             tiles |= run.tiles
         return tiles.bit_count() * TILE_CELLS
 
     def ends(self, lease: Lease) -> list[int]:
-        """Where the runs of this lease end, in cells from the root: where somebody forked off."""
+        """Where the runs of this lease end, in cells from the root: there others have forked
+        off."""
         ends, end, run = [], lease.length, lease.tail
         while run is not None:
             ends.append(end)
@@ -113,19 +116,19 @@ class Cells:
         return ends[::-1]
 
     def n_kv(self, count: int = 0, only: Iterable[Lease] | None = None) -> int:
-        """Cells that a step looks at once `count` more are taken; if need be, with no other cells
-        taken than those of `only`."""
+        """Cells that a step looks at once `count` more are taken. `only`: as if these leases' cells
+        were all that is taken now."""
         if only is None:
             height, used = self._taken.rfind(1) + 1, self.used
         else:
             runs = list(_runs(only))
             height = 1 + max((max(run.places, default=-1) for run in runs), default=-1)
             used = sum(run.length for run in runs)
-        # The lowest free cells lie below the highest that is taken, or fill all up to their own.
+        # New cells fill the holes below the highest one taken, and only then lie above it.
         return min(self.n_cells, max(pad256(1), pad256(max(height, used + count))))
 
     def _take(self, count: int, places: list[int]) -> None:
-        """The lowest that are free, told behind `places`."""
+        """The lowest free ones, appended to `places`."""
         taken, place = self._taken, self._lowest
         assert self.used + count <= self.n_cells, f"{self.used} + {count} of {self.n_cells} cells"
         for _ in range(count):
@@ -162,7 +165,7 @@ class Cells:
 
 
 def _tiles(places: list[int]) -> int:
-    """Those that these places are in, a bit each."""
+    """The tiles that these cells are in, as bits."""
     tiles = 0
     for place in places:
         tiles |= 1 << place // TILE_CELLS
@@ -170,7 +173,7 @@ def _tiles(places: list[int]) -> int:
 
 
 def _runs(leases: Iterable[Lease]) -> Iterable[Run]:
-    """What these leases see, every run once."""
+    """The runs that these leases see, each once."""
     seen: set[int] = set()
     for lease in leases:
         run = lease.tail

@@ -1,8 +1,8 @@
 """Where a sequence with a window or a recurrent state can be forked: its checkpoints. Pure.
 
-A `Point` is a length at which such a state was copied out to host memory. A sequence's points make
-a chain, shortest first; who is forked from it at one of them shares the chain up to there, and a
-blob goes when the last chain that holds it lets it go.
+A `Point` is a length at which such a state was copied out to host memory. A sequence's points form
+a chain, shortest first. A fork at one of them shares the chain up to there, and a blob is discarded
+when the last chain that holds it lets it go.
 
 All blobs together stay below a budget. What is worth least goes first:
 
@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from edgellm.runner.batch import Checkpoint, Discard, Op
 from edgellm.runner.kv.memory import PartialState
 
-_BYTES_PER_TOKEN = 64 << 10  # at most so much is copied out for each token computed
-_EVERY = 512  # tokens between two checkpoints where no message ends
+_BYTES_PER_TOKEN = 64 << 10  # copied out for each token computed, at most
+_EVERY = 512  # tokens between two checkpoints where no message ends, at least
 
 
 @dataclass(eq=False, slots=True)
@@ -28,7 +28,7 @@ class Point:
     length: int
     blob: int
     n_bytes: int
-    used_at: int  # in checkpoints taken and resumed
+    used_at: int  # counted in checkpoints taken and resumed
     n_refs: int = 1  # chains that hold it
 
 
@@ -42,7 +42,7 @@ class Checkpoints:
 
     @property
     def every(self) -> int:
-        """Tokens from one checkpoint to the next: copying must stay small beside computing."""
+        """Tokens from one checkpoint to the next: copying must stay cheap compared to computing."""
         return max(_EVERY, self._state.checkpoint_bytes(self._state.n_window) // _BYTES_PER_TOKEN)
 
     def last(self, seq_id: int, limit: int | None = None) -> Point | None:
@@ -51,19 +51,20 @@ class Checkpoints:
         return next((p for p in reversed(chain) if limit is None or p.length <= limit), None)
 
     def at(self, seq_id: int, length: int, n_whole: int) -> Point | None:
-        """What is put back to go on from that length: a point that ends there, or a longer one of
-        at most `n_whole` tokens, whose window still begins with the first: it is cut back."""
+        """The point to resume from at that length: one that ends there, or a longer one of at most
+        `n_whole` tokens. That one's window still holds all of its tokens, so it can be cut back."""
         chain = self._chains.get(seq_id, ())
         fits = (p for p in chain if p.length == length or length < p.length <= n_whole)
         return next(fits, None)
 
     def shared(self, seq_id: int) -> int:
-        """Up to where others have the same points."""
+        """The length up to which others have the same points."""
         chain = self._chains.get(seq_id, ())
         return max((point.length for point in chain if point.n_refs > 1), default=0)
 
     def take(self, seq_id: int, length: int) -> bool:
-        """A checkpoint of what the sequence holds now. Says whether others had to go for it."""
+        """A checkpoint of what the sequence holds now, if there is a budget for it. Returns whether
+        others were evicted for it."""
         n_bytes = self._state.checkpoint_bytes(length)
         if self.held_bytes + n_bytes > self._state.budget_bytes:
             return False
@@ -76,12 +77,12 @@ class Checkpoints:
         return evicts
 
     def has_room(self, n_bytes: int) -> bool:
-        """For so much nothing has to go."""
+        """So much fits without evicting anything."""
         return self.used_bytes + self.held_bytes + n_bytes <= self._state.budget_bytes
 
     def hold(self, n_bytes: int) -> bool | None:
-        """Keep so much memory free for something else. Says whether others had to go for it; None:
-        there is not so much."""
+        """Reserve so much of the budget for something else. Returns whether points were evicted for
+        it. None: the budget isn't as large."""
         if self.held_bytes + n_bytes > self._state.budget_bytes:
             return None
         evicts = self._make_room(n_bytes)
@@ -89,14 +90,15 @@ class Checkpoints:
         return evicts
 
     def let_go(self, n_bytes: int) -> None:
-        """Of what was held."""
+        """Give back so much of what was reserved."""
         self.held_bytes -= n_bytes
 
     def new_blob(self) -> int:
         return next(self._blobs)
 
     def inherit(self, target: int, source: int, length: int) -> Point | None:
-        """`target` was forked from `source`: it has the same points up to `length`. The last."""
+        """`target` was forked from `source`, and has the same points up to `length`. Returns the
+        last of them."""
         chain = [point for point in self._chains.get(source, ()) if point.length <= length]
         self._now += 1
         for point in chain:
@@ -106,7 +108,8 @@ class Checkpoints:
         return chain[-1] if chain else None
 
     def cut(self, seq_id: int, length: int) -> Point | None:
-        """The sequence goes on from `length`: the points beyond it are of no use. The last."""
+        """The sequence goes on from `length`, so points beyond it are dropped. Returns the last
+        that stays."""
         chain = self._chains.pop(seq_id, [])
         self._release(point for point in chain if point.length > length)
         stays = [point for point in chain if point.length <= length]
@@ -117,14 +120,14 @@ class Checkpoints:
         return stays[-1] if stays else None
 
     def move(self, source: int, target: int) -> None:
-        """What was known as `source` is `target` from here on."""
+        """The sequence known as `source` is `target` from here on."""
         self._set(target, self._chains.pop(source, []))
 
     def drop(self, seq_id: int) -> None:
         self._release(iter(self._chains.pop(seq_id, [])))
 
     def check(self, n_computed: dict[int, int]) -> None:
-        """Assert what must hold between steps, of sequences that hold so many tokens."""
+        """Assert what must hold between steps. `n_computed`: tokens of each sequence."""
         held = {id(point): point for chain in self._chains.values() for point in chain}
         assert sum(point.n_bytes for point in held.values()) == self.used_bytes
         assert self.used_bytes + self.held_bytes <= self._state.budget_bytes

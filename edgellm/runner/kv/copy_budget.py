@@ -1,13 +1,15 @@
 """How many cells a step may copy out and back, by what copying and computing have taken. Pure.
 
-What goes out nobody waits for, so it takes a thirtieth of a step, of a prompt's too: the next turn
-of a conversation comes when the last one is just being saved. Where that is less than a piece,
-several steps save up for one. Only when somebody is kept out for want of cells it may take what a
-wait is worth. While nothing runs it costs nobody anything, so then it is worth it wherever copying
-back is. For what comes back somebody waits, so while no stream runs it takes as long as it takes.
+Out: nobody waits for it, so it takes a thirtieth of a step at most. It goes on beside prompts, too:
+the next turn of a conversation often comes while the last one is still being saved. Where so little
+is less than a piece, several steps save up for one. When somebody is kept out for want of cells, it
+may take as long as a wait is worth. While nothing runs it costs nobody anything, and is done
+wherever copying back would pay.
 
-The first copy back sets up what the next ones find, so it tells nothing: what is believed to be too
-slow is not tried again.
+Back: somebody waits for it. While no stream runs it takes as long as it takes.
+
+The first copy back touches memory that later ones find ready, so its time isn't counted: what is
+believed to be too slow would never be tried again.
 """
 
 from edgellm.runner.kv.copying import AWAITED_RATIO, UNNOTICED_RATIO
@@ -22,22 +24,24 @@ _FIRST_PIECE = 64  # cells: while nobody knows what copying costs
 
 class CopyBudget:
     def __init__(self, pace: Pace, n_cells: int) -> None:
-        """`n_cells`: all there are."""
+        """`n_cells`: of the whole memory."""
         self._pace, self._n_cells = pace, n_cells
-        self._out_s: float | None = None  # what copying a cell out takes
-        self._back_s: float | None = None  # and back: it is faster, the memory is there already
-        self._has_come_back = False  # some have
         self.is_awaited = False  # somebody waits for this step
-        self._load_cell_s: float | None = None  # what reading one from disk takes
-        self._left_out, self._left_back = 0.0, 0  # cells that may yet be copied in this step
-        self._saved_up = 0.0  # and in a later one, because they were too few for a piece
-        self._left_hurried = 0  # and those that may go out beside, for who needs their room
+        # What one cell takes; None: it isn't known yet.
+        self._out_s: float | None = None
+        self._back_s: float | None = None  # less than out: its memory has been touched already
+        self._load_cell_s: float | None = None  # to read from disk
+        self._has_come_back = False  # the first copy back is done
+        # Cells that may yet be copied in this step:
+        self._left_out, self._left_back = 0.0, 0
+        self._left_hurried = 0  # beside these, if somebody needs the room
+        self._saved_up = 0.0  # what earlier steps left because it was too little for a piece
         self._n_out = self._n_back = 0  # cells copied since the operations were last observed
 
     # ── this step ────────────────────────────────────────────────────────────
 
     def begin(self, n_decoding: int) -> None:
-        """A step begins, with so many streams in it that wait for their next token."""
+        """A step begins, with so many streams that wait for their next token."""
         self.is_awaited = bool(n_decoding)
         target_s = self._pace.itl_target_s
         if target_s is None:  # nobody counts the time between tokens
@@ -55,20 +59,20 @@ class CopyBudget:
             self._left_back = self._n_cells
 
     def beside_prompt(self, n_rows: int, before: Before = NOTHING) -> None:
-        """It computes so many rows of prompts, and nobody else waits for it."""
+        """The step computes so many rows of prompts, and nothing else that somebody waits for."""
         self.is_awaited = True
         step_s = self._pace.costs.mixed_s(0, n_rows, before)
         if step_s is not None and self._pace.itl_target_s is not None:
             self._go_unnoticed(step_s)
 
     def hurry(self) -> None:
-        """Somebody waits for the room of what goes out next."""
+        """Somebody waits for the cells of what goes out next."""
         self.is_awaited = True
         self._left_out += self._left_hurried
         self._left_hurried = 0
 
     def piece(self) -> int:
-        """So many cells may go out at once. 0: what is left is for a later step."""
+        """Cells that may go out at once. 0: what is left is saved up for a later step."""
         if self._left_out < _LEAST_PIECE:
             self._saved_up = self._left_out
             return 0
@@ -80,7 +84,7 @@ class CopyBudget:
 
     @property
     def may_come_back(self) -> bool:
-        """One stretch more, however long it is."""
+        """One more stretch, however long it is."""
         return self._left_back > 0
 
     def came_back(self, n_cells: int) -> None:
@@ -94,8 +98,8 @@ class CopyBudget:
     # ── what it takes ────────────────────────────────────────────────────────
 
     def observe(self, elapsed_s: float) -> None:
-        """What the operations of a step took. One that copied both ways, as each admission to a
-        full house does, tells of the way back what the way out leaves of it."""
+        """The operations of a step took so long. If they copied both ways, as in each admission to
+        a full memory, the way back is what remains after what the way out usually takes."""
         n_out, n_back = self._n_out, self._n_back
         self._n_out = self._n_back = 0
         if n_out and not n_back:
@@ -108,33 +112,34 @@ class CopyBudget:
         self._has_come_back = True
 
     def loaded(self, n_cells: int, elapsed_s: float) -> None:
-        """So many were read from disk."""
+        """So many cells were read from disk."""
         self._load_cell_s = smoothed(self._load_cell_s, elapsed_s / n_cells)
 
     def is_worth_saving(self, tokens: range) -> bool:
-        """To copy them back, one day, is less than to compute them again; to copy them out, too,
-        where somebody waits meanwhile."""
+        """Whether copying these back, one day, takes less time than computing them again; and, if
+        somebody waits meanwhile, copying them out as well."""
         if not self.is_awaited:
             return self._is_worth(len(tokens), self._back_s, tokens)
         cell_s = None if self._out_s is None else self._out_s + (self._back_s or self._out_s)
         return self._is_worth(len(tokens), cell_s, tokens)
 
     def is_worth_restoring(self, n_cells: int, tokens: range, *, on_disk: bool) -> bool:
-        """To copy them back, for what these tokens of them save to compute."""
-        cell_s = self._back_s  # unknown, it is tried: copying out touches memory for the first time
+        """Whether copying so many cells back takes less time than computing `tokens`, which are
+        those of them that are wanted."""
+        cell_s = self._back_s  # None: it is tried; what the slower way out takes says little
         if on_disk and self._load_cell_s is not None:
             cell_s = (cell_s or 0.0) + self._load_cell_s
         return self._is_worth(n_cells, cell_s, tokens)
 
     def _is_worth(self, n_cells: int, cell_s: float | None, tokens: range) -> bool:
-        """`tokens`: where they stand in their conversation."""
+        """`tokens`: their positions in the conversation."""
         middle = (tokens.start + tokens.stop) / 2
         computing_s = self._pace.costs.mixed_s(0, len(tokens), Before(middle, middle))
         if cell_s is None or computing_s is None:
-            return True  # a row reads all weights, a copy its own cells
+            return True  # very likely: a row reads all weights, a copy only its own cells
         return n_cells * cell_s < computing_s
 
 
 def _n_cells(seconds: float, cell_s: float | None) -> int:
-    """So many are copied in that time, a cell taking `cell_s`."""
+    """Cells that are copied in that time, if one takes `cell_s`."""
     return max(_LEAST_PIECE, int(seconds / cell_s)) if cell_s else _FIRST_PIECE

@@ -1,6 +1,7 @@
-"""What copying conversations out of the KV memory and back may take of a step."""
+"""What copying conversations out of the KV memory and back may take of a step's time."""
 
-UNNOTICED_RATIO = 0.03  # of what a step takes anyway: for what nobody waits for, in pieces
-WHOLE_RATIO = 0.1  # of the time between two tokens: for what nobody waits for and can't be cut
-EVICTED_RATIO = 1.0  # of the same: what a prompt's part of a step may take, and it saves many steps
-AWAITED_RATIO = 0.3  # of the time between two tokens: for what somebody waits for
+UNNOTICED_RATIO = 0.03  # of the step's own time: copies that nobody waits for, in pieces
+# Of the target between two tokens:
+WHOLE_RATIO = 0.1  # copies that nobody waits for, but that can't be cut
+AWAITED_RATIO = 0.3  # copies that somebody waits for
+EVICTED_RATIO = 1.0  # whole conversations that make room: as a prompt's chunk, but it saves many

@@ -1,14 +1,14 @@
 """Checkpointed memory that keeps ended sequences where they ran.
 
 Hybrid models: an id above n_seq_max has no recurrent row, and llama.cpp refuses to forget its other
-cells (llama-memory-hybrid.cpp, `seq_rm`), so what is kept has to stay on an id that could run.
+cells (llama-memory-hybrid.cpp, `seq_rm`). So a retained sequence has to stay on an id that may run.
 
-Split KV, windows or hybrid: every id is a stream of its own anyway. A fork within a stream is a
-tag; into another it is a copy of what the source holds, cut back to the checkpoint: it saves the
-computing, not the memory.
+Split KV, with windows or hybrid: every id is a stream of its own anyway. Within a stream, going on
+from an earlier length is a cut; a fork into another stream is a copy of all that the source holds,
+cut back to the checkpoint. That saves the computing, but not the memory.
 
-The conversation that stayed is gone on from where it ended without any copy: its state is there.
-It is kept until its id or its cells are needed.
+A conversation goes on from its own end without any copy: its state is still there. It stays until
+its id or its cells are needed.
 """
 
 from edgellm.runner.batch import Copy, Discard, Forget, Fork, Op, RestoreAll, Resume, Trim
@@ -23,7 +23,7 @@ from edgellm.runner.sequence import Sequence
 class InPlaceMemory(AwayMemory):
     def __init__(self, limits: Limits, state: PartialState, ops: list[Op], pace: Pace) -> None:
         super().__init__(limits, state, ops, pace)
-        self.retained = RetainedStore(range(limits.n_seq_max))  # its free ids: all that are free
+        self.retained = RetainedStore(range(limits.n_seq_max))  # its free ids are all the free ids
 
     def admit(self, sequence: Sequence, match: Match | None, running: list[Sequence]) -> bool:
         is_copied = match and not (self._limits.unified or _goes_on(match))
@@ -61,17 +61,13 @@ class InPlaceMemory(AwayMemory):
             self.retained.free_seq_ids.append(seq_id)
 
     def check(self, running: list[Sequence]) -> None:
-        held: list[Source] = [*running, *self.retained.by_id.values()]
-        ids = [*(s.seq_id for s in held), *self.retained.free_seq_ids]
+        ids = [*(s.seq_id for s in running), *self.retained.by_id, *self.retained.free_seq_ids]
         assert sorted(ids) == list(range(self._limits.n_seq_max)), f"ids lost or doubled: {ids}"
-        promised = self._cells.used + sum(s.n_reserved for s in running)
-        assert promised <= self._cells.n_cells, f"{promised} of {self._cells.n_cells} cells"
-        assert all(s.lease.length == s.n_computed for s in held)
-        self._check_away()
-        self._points.check({s.seq_id: s.n_computed for s in [*held, *self._kept_away()]})
+        self._check(running)
 
     def _place(self, match: Match | None) -> int | None:
-        """The id to run on: the source's own, the lowest free one, or the least worth keeping."""
+        """The id to run on: the source's own if it goes on there, the lowest free one, or that of
+        the retained sequence that is worth least."""
         if match and _goes_on(match):
             return match.source.seq_id
         if self.retained.free_seq_ids:
@@ -122,19 +118,19 @@ class InPlaceMemory(AwayMemory):
         if self._limits.unified:
             self._ops += [Fork(source, target, length), Resume(point.blob, target)]
         else:
-            # A recurrent state can't be cut back: only after the right one is there, the rest can.
+            # Trim comes last: a recurrent state can't be cut back, so the right one must be there.
             self._ops += [Copy(source, target, length), Resume(point.blob, target)]
             self._ops.append(Trim(target, length))
 
     def _resumable(self, source: Source, common: int) -> int:
-        """The end of what has stayed needs no checkpoint, and half of it at least is common."""
+        """A retained sequence can be resumed at its very end without a checkpoint."""
         is_its_end = isinstance(source, Retained) and common == source.n_computed
         if is_its_end and self._limits.n_chunk is None:
             return common
         return super()._resumable(source, common)
 
     def _is_whole(self, source: Source) -> bool:
-        """What has ended holds its window still."""
+        """Here retained sequences still have their windows, too."""
         return source.n_computed <= self._n_whole
 
     def _lend(self, kept: Retained, length: int) -> int | None:
@@ -159,7 +155,7 @@ class InPlaceMemory(AwayMemory):
 
     def _put_back(self, blob: int, held: Retained, running: list[Sequence]) -> Retained:
         place, length = self._place(None), held.n_computed
-        assert place is not None, "_has_place was asked"
+        assert place is not None, "_has_id was asked"
         if old := self.retained.by_id.get(place):
             self._evict(old)
         lease = self._lease_of(length, running)
@@ -183,5 +179,6 @@ class InPlaceMemory(AwayMemory):
 
 
 def _goes_on(match: Match) -> bool:
-    """A conversation that ended goes on, on its own id: nobody else will want the rest of it."""
+    """The prompt is a retained conversation's next turn, so it runs on that one's id. Little of it
+    is lost by that: at most half."""
     return isinstance(match.source, Retained) and 2 * match.length > len(match.source.tokens)

@@ -1,8 +1,8 @@
-"""What a stream held when it was last read, for all who copy it, while it holds that. Pure.
+"""What a stream held when it was last read, shared by all who copy it. Pure.
 
-A prefix that several requests wait for is copied out of its stream once and put into each of
-theirs. Between two such copies of one batch the stream may have become another conversation's: who
-must make place for it went away, and it was put back.
+A prefix that several requests wait for is read out of its stream once, and put into each of theirs.
+Between two such copies of one batch the stream may come to hold another conversation: its own was
+evicted, and another one put back there. Then it has to be read again.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 class LastRead(Generic[T]):
     def __init__(self, read: Callable[[int], T]) -> None:
-        """`read` says all that a stream holds. It may raise."""
+        """`read` returns all that a stream holds. What it raises comes through."""
         self._read = read
         self._held: tuple[int, T] | None = None
 
@@ -25,7 +25,8 @@ class LastRead(Generic[T]):
         return self._held[1]
 
     def heed(self, op: Op) -> None:
-        """This is done next, whatever it is. A Trim leaves what may still be copied."""
+        """This operation is carried out next. (After a Trim the copy is still good: it holds more,
+        and whoever copies cuts that off.)"""
         match op:
             case Forget(seq_id):
                 changed = seq_id
@@ -37,5 +38,5 @@ class LastRead(Generic[T]):
             self._held = None
 
     def forget(self) -> None:
-        """Rows are computed: from here on every stream changes."""
+        """Rows are computed next: every stream may change."""
         self._held = None

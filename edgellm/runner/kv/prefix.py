@@ -1,12 +1,12 @@
 """What a new prompt has in common with what the KV cache already holds. Pure.
 
-Sources are the running sequences and the retained ones: prompts and answers of requests that
-ended, kept until their cells are needed. A match is a fork of the first `length` tokens; the last
-token of a prompt is always computed again, since its logits are what we are after.
+Sources are the running sequences and the retained ones: prompts and answers of requests that have
+ended, kept until their cells are needed. A match is a fork of a source's first `length` tokens. The
+last token of a prompt is always computed, because its logits are what we are after.
 
 A row's numbers depend, in their last bits, on how many rows were computed with it. Where that must
-not show (`n_chunk`), only whole chunks of prompts are shared: they were computed as the newcomer
-would have computed them itself.
+not show (`n_chunk`), only whole chunks of prompts are shared: the newcomer would have computed them
+just so itself.
 """
 
 from collections import OrderedDict
@@ -27,7 +27,7 @@ class Retained:
     tokens: list[int]
     lease: Lease
     n_prompt: int  # the rest are an answer's, computed one by one
-    adapters: AdapterSet = ()  # that its cells were computed with
+    adapters: AdapterSet = ()  # its cells were computed with these
 
     @property
     def n_computed(self) -> int:
@@ -56,7 +56,7 @@ class Match:
 
 
 def common_prefix(a: list[int], b: list[int], limit: int) -> int:
-    """How many leading tokens are equal, at most `limit`. Slices compare at memory speed."""
+    """How many leading tokens are equal, at most `limit`. Compares slices, which is done in C."""
     limit = min(limit, len(a), len(b))
     if not limit or a[0] != b[0]:
         return 0
@@ -76,7 +76,7 @@ def common_prefix(a: list[int], b: list[int], limit: int) -> int:
 
 
 def whole_chunks(length: int, n_chunk: int | None) -> int:
-    """As much of `length` as is whole chunks; all of it without chunks."""
+    """`length` rounded down to whole chunks. `n_chunk` None: as it is."""
     return length - length % n_chunk if n_chunk else length
 
 
@@ -112,7 +112,7 @@ class RetainedStore:
         return kept
 
     def put(self, seq_id: int, tokens: list[int], n_prompt: int, adapters: AdapterSet) -> None:
-        """Retained on the id that it had."""
+        """Retain it on the id that it ran on."""
         self.by_id[seq_id] = Retained(seq_id, tokens, Lease(), n_prompt, adapters)
 
     def touch(self, kept: Retained) -> None:

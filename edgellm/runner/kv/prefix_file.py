@@ -1,4 +1,4 @@
-"""The file of one stretch of KV cells: what it is of, and what the cells held. Pure.
+"""The file of one stretch of KV cells: its tokens, and what their cells held. Pure.
 
     magic   8 bytes
     mac     32 bytes, HMAC-SHA256 of the header
@@ -7,9 +7,10 @@
     payload what llama.cpp wrote
     mac     32 bytes, HMAC-SHA256 of the header's mac and the payload
 
-A file that anybody else wrote, or that was cut short, must never get to llama.cpp: it checks types
-and sizes only, and its reader has overrun buffers before. So nothing is parsed before its mac is
-found right. The mac is of the fingerprint too: what else than the tokens decides what cells hold.
+A file that somebody else wrote, or that was cut short, must never get to llama.cpp, which checks
+types and sizes only, and whose reader has overrun buffers before. So nothing is parsed before its
+mac was found right. The key of the mac includes the fingerprint: all that decides what cells hold,
+beside the tokens.
 """
 
 import hashlib
@@ -26,7 +27,8 @@ _MAX_HEADER_BYTES = 1 << 20  # far more than a piece has tokens
 
 
 class Stored(msgspec.Struct, frozen=True, array_like=True):
-    """A stretch of cells; or, without tokens, all that a sequence held after `start` of them."""
+    """A stretch of cells; or, if `tokens` is empty, all that a sequence held after `start`
+    tokens."""
 
     key: bytes  # names the tokens from the root to its end
     parent: bytes  # of the stretch before it; empty: it begins at the root
@@ -36,7 +38,7 @@ class Stored(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Broken(Exception):
-    """It isn't what it should be. The words are for a log."""
+    """A file isn't what it should be. The words are for a log."""
 
 
 def chain_key(parent: bytes, tokens: Sequence[int]) -> bytes:

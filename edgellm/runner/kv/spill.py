@@ -1,8 +1,9 @@
-"""Between the KV cells and the shelf: what ended is copied out, what is asked for again comes back.
+"""Between the KV cells and the shelf: what has ended is copied out, what is wanted again comes
+back.
 
-Copying takes time that others would have to wait, so it goes in pieces (copy_budget.py). What ended
-is copied out before anybody needs its cells, and then it can leave them at once: nothing but tags
-changes. Copying back is worth it where it takes less time than computing again; both are measured.
+Others have to wait while something is copied, so it goes in pieces (copy_budget.py). Sequences are
+copied out before anybody needs their cells; so when somebody does, the cells are free at once.
+Copying back pays where it takes less time than computing again; both are measured.
 """
 
 from collections.abc import Iterator
@@ -26,14 +27,14 @@ class Spill:
         self.shelf.adopt(limits.stored)
         self.budget = CopyBudget(pace, cells.n_cells)
         self._cells, self._ops = cells, ops
-        self._waiting: list[Sequence] = []  # for the disk
+        self._waiting: list[Sequence] = []  # those that wait for the disk
 
     # ── out of the cells ─────────────────────────────────────────────────────
 
     def save(self, kept: Retained) -> bool:
-        """As much of it as this step may copy. False: the rest is for later steps.
+        """Copy out as much of it as this step may. False: the rest is for later steps.
 
-        A piece ends where somebody has forked off: what is shared is then one edge.
+        A piece ends where another sequence has forked off, so that what they share is on one edge.
         """
         if not _can_move(kept.tokens):
             return True
@@ -60,7 +61,7 @@ class Spill:
     # ── to a memory of another layout ────────────────────────────────────────
 
     def whole(self, kept: Retained) -> Carried | None:
-        """All of it in one copy, wherever its pieces are. None: it isn't worth one."""
+        """All of it in one new copy, whatever pieces are on the shelf. None: it isn't worth one."""
         if len(kept.tokens) < LEAST_CARRIED or not _can_move(kept.tokens):
             return None
         blob, n_tokens = self.shelf.new_blob(), len(kept.tokens)
@@ -70,8 +71,8 @@ class Spill:
         return Carried(kept.tokens, kept.n_prompt, kept.adapters, blob)
 
     def carry(self, carried: list[Carried]) -> Iterator[Carried]:
-        """What lies on the shelf and isn't among `carried`, the one that was used last first. Its
-        pieces become one by way of the cells, all of which are free."""
+        """The shelf's conversations that aren't among `carried`, most recently used first. Pieces
+        are put together in the cells, all of which are free, and copied out as one."""
         for adapters, way in self.shelf.ways():
             tokens = [token for edge in way for token in edge.tokens]
             if len(tokens) < LEAST_CARRIED or is_in(tokens, adapters, carried):
@@ -88,9 +89,9 @@ class Spill:
     # ── and back ─────────────────────────────────────────────────────────────
 
     def find(self, sequence: Sequence, n_here: int) -> Found:
-        """What is worth copying back, where the first `n_here` tokens are in the cells already.
+        """What is worth copying back, if the first `n_here` tokens are in the cells already.
 
-        The last edge may hold more than is asked for: then there must be cells for all of it.
+        The last edge may hold more than is wanted; even so there must be cells for all of it.
         """
         if not sequence.params.cache_prompt or sequence.pictures:
             return Found()
@@ -113,13 +114,14 @@ class Spill:
         return Found(tuple(edges), length)
 
     def fetches(self, sequence: Sequence, n_here: int) -> bool:
-        """What it will get back has yet to be read from disk; that is under way."""
+        """Whether part of what it will get back is still being read from disk. Starts to read."""
         if not sequence.fetching:
             self._fetch(sequence, self.find(sequence, n_here))
         return sequence.awaits_disk
 
     def _fetch(self, sequence: Sequence, found: Found) -> None:
-        """As much of the way as there is room for in memory; the whole of it stays meanwhile."""
+        """Read what is missing of these edges, as far as there is room in memory, and keep all of
+        them there meanwhile."""
         missing = {edge.blob for edge in found.edges if not edge.in_ram}
         if not missing:
             return
@@ -129,17 +131,17 @@ class Spill:
             edge.n_pins += 1
             sequence.fetching.append(edge)
             sequence.n_loaded += len(edge.tokens) if edge.blob in missing else 0
-        if sequence.fetching:  # else it asks again in the next step
+        if sequence.fetching:  # otherwise it asks again in the next step
             self._waiting.append(sequence)
 
     def fetched(self, blob: int, elapsed_s: float | None) -> None:
-        """`elapsed_s`: what reading took; None: it couldn't be read."""
+        """Reading took `elapsed_s`. None: it failed."""
         edge = self.shelf.fetched(blob, ok=elapsed_s is not None)
         if elapsed_s is not None:
             self.budget.loaded(len(edge.tokens), elapsed_s)
 
     def restore(self, sequence: Sequence) -> None:
-        """As much of what it waits for as this step may copy."""
+        """Copy back as much of what it was promised as this step may."""
         while sequence.restoring and self.budget.may_come_back:
             edge = sequence.restoring.pop(0)
             self.shelf.touch(edge)
@@ -154,7 +156,8 @@ class Spill:
             self.budget.came_back(len(edge.tokens))
 
     def promise(self, sequence: Sequence, n_here: int) -> Found | None:
-        """It will get what find() says, as far as that is in memory; until then it stays there."""
+        """Promise it what find() says, as far as that is in memory, and keep it there until
+        then."""
         found = self.find(sequence, n_here)
         away = next((edge for edge in found.edges if not edge.in_ram), None)
         if away:
@@ -166,13 +169,13 @@ class Spill:
         return found if found.edges else None
 
     def give_up(self, sequence: Sequence) -> None:
-        """What it was promised."""
+        """Release what it was promised and hasn't got."""
         for edge in sequence.restoring:
             self.shelf.let_go(edge)
         sequence.restoring = []
 
     def abandon(self, sequence: Sequence) -> None:
-        """It doesn't wait for the disk any longer."""
+        """It stops waiting for the disk."""
         if sequence in self._waiting:
             self._waiting.remove(sequence)
         for edge in sequence.fetching:
@@ -186,5 +189,6 @@ class Spill:
 
 
 def _can_move(tokens: list[int]) -> bool:
-    """A picture's rows, numbers below zero, may have positions other than their own."""
+    """Not with pictures, whose rows are numbers below zero: their positions may not be the indexes
+    of their tokens."""
     return min(tokens) >= 0

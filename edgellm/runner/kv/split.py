@@ -1,11 +1,11 @@
-"""Split KV of a model that looks at everything: every id is a stream of n_ctx_seq cells.
+"""Split KV with full attention: every id is a stream of n_ctx_seq cells.
 
-A shared prefix costs a copy. A sequence that ends stays where it is, and the next turn of its
-conversation goes on there; only what is being computed for somebody else is copied. Who has to make
-place goes to host memory whole, where a copy is not too much (away.py), and to disk (archived.py).
+A shared prefix costs a copy. A sequence that ends stays on its stream, and the next turn of its
+conversation goes on there; only what somebody else computes is copied. Sequences that have to make
+room go to host memory whole, if the copy is not too large (away.py), and to disk (archived.py).
 
-It is what in_place.py does without what a state asks for: cells alone can be forked, and cut back,
-at any length, so there is no checkpoint, and no step has to end at one.
+This is in_place.py without what a state demands: bare cells can be forked and cut back at any
+length, so there are no checkpoints, and no step has to end at one.
 """
 
 from dataclasses import replace
@@ -21,7 +21,7 @@ from edgellm.runner.sequence import Sequence
 
 class SplitMemory(SharedAnywhere, InPlaceMemory):
     def __init__(self, limits: Limits, ops: list[Op], pace: Pace) -> None:
-        if limits.state is None:  # what a copy takes isn't known
+        if limits.state is None:  # nobody knows what a copy takes: nothing is copied out
             limits = replace(limits, state=NOTHING_CARRIED, disk_bytes=0, stored=())
         assert limits.state is not None
         super().__init__(limits, limits.state, ops, pace)
@@ -43,7 +43,7 @@ class SplitMemory(SharedAnywhere, InPlaceMemory):
 
     def _lengths(self, kept: Retained) -> list[tuple[int, int]]:
         first = first_end(kept.tokens[: kept.n_prompt], self._limits.turn_ends)
-        asked = min(kept.n_prompt - 1, kept.n_computed)  # as far as the same prompt could go on
+        asked = min(kept.n_prompt - 1, kept.n_computed)  # what the same prompt could use again
         lengths = {first, asked, kept.n_computed}
         found = sorted(length for length in lengths if length >= WORTH_SHARING)
         return list(zip(found, [0, *found], strict=False))

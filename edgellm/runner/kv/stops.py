@@ -1,25 +1,26 @@
 """At which lengths of a prompt a checkpoint is worth a step that ends there. Pure.
 
-A step ends where a checkpoint is to be taken, so each one may cost a step more; a bigger one would
-have been cheaper. Worth it are the places where other prompts have parted from this one, or will:
+A step has to end where a checkpoint is taken, so each checkpoint may cost a step more than one
+larger chunk would. It pays where other prompts have parted from this one, or will:
 
     the end of the first message    a system prompt, shared by everyone
-    the end of the last message     what the next turn begins with, whatever becomes of the answer
-    a token before the end          where no message ends there: the same prompt once more
+    the end of the last message     the next turn begins with it, whatever becomes of the answer
+    a token before the end          if no message ends there: the same prompt may come once more
     where another prompt parted     it will not be the last one
-    where a window is whole yet     it can be cut back to where any other parts before
-    in between                      messages' ends, not too close; else every so many tokens
+    where a window is still whole   it can be cut back to wherever another one parts before that
+    in between                      at messages' ends not too close to one another; otherwise every
+                                    so many tokens
 """
 
 from bisect import bisect_right
 
 from edgellm.runner.kv.memory import WORTH_SHARING
 
-# Tokens: the last one of a prompt is always computed. Any more, whoever comes once more would
-# compute too, and a row takes longer than a window's copy (gemma-3-1b on two cores: 7 ms, and 1.4).
+# Tokens between the last stop and the prompt's end. The last token of a prompt is always computed.
+# With more, the same prompt would have to compute them again, and a row takes longer than to copy a
+# window (gemma-3-1b on two cores: 7 ms, and 1.4).
 _TAIL = 1
-# Tokens from the stop before: the same prompt comes once more sooner than another parts from it.
-_TAIL_APART = 16
+_TAIL_APART = 16  # tokens from the stop before that one; fewer than elsewhere: repeats are common
 
 
 def stops(
@@ -32,8 +33,8 @@ def stops(
 ) -> list[int]:
     """Ascending lengths between `start` and the prompt's end.
 
-    `start`: where it begins to be computed; `parted`: the most that any other has in common;
-    `whole`: up to where a window begins with the first token; 0: it has none.
+    `start`: from here on it will be computed. `parted`: the most that any other prompt has in
+    common with it. `whole`: the longest prompt that fits into a window; 0: there is none.
     """
     ends = [i + 1 for i in range(start, len(tokens) - 1) if tokens[i] in turn_ends]
     first = not any(token in turn_ends for token in tokens[:start])
@@ -52,12 +53,12 @@ def stops(
 
 
 def first_end(tokens: list[int], turn_ends: frozenset[int]) -> int:
-    """Of the first message; 0: none ends."""
+    """The length at which the first message ends. 0: none does."""
     return next((i + 1 for i, token in enumerate(tokens) if token in turn_ends), 0)
 
 
 def _filled(found: list[int], start: int, end: int, every: int, whole: int) -> list[int]:
-    """No gap is longer than `every`."""
+    """With more stops in between, so that no gap is longer than `every`."""
     filled: list[int] = []
     for stop in [*found, end]:
         while (at := _next(start, every, whole)) <= stop - _apart(at == whole):
@@ -73,7 +74,7 @@ def _next(start: int, every: int, whole: int) -> int:
 
 
 def _apart(is_whole: bool) -> int:
-    """Tokens to the stop behind, at least."""
+    """Tokens from such a stop to the next one, at least."""
     return _TAIL_APART if is_whole else WORTH_SHARING
 
 

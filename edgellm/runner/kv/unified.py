@@ -1,14 +1,14 @@
 """Unified KV: one pool of cells; a shared prefix costs a tag.
 
-Running sequences use ids below n_seq_max, retained ones the ids that running ones can't have:
-llama.cpp sizes its output buffers by n_seq_max, and a retained sequence has no output. A sequence
-is let in only when all the cells it may ever need are there: there is no preemption.
+Running sequences have ids below n_seq_max, retained ones the ids above: llama.cpp sizes its output
+buffers by n_seq_max, and a retained sequence has no output. A sequence is admitted only once all
+cells are there that it may ever need, because nobody is preempted.
 
-Every step looks at all cells up to the highest that is taken. So what is retained leaves the cells
-when it makes the steps of those who run look further; see spill.py, which also brings it back.
-Without a shelf it stays until its cells are needed. Out of a device's memory it is copied only
-while nothing runs, or when its cells are needed: an H100 reads the 131 kB of a cell of an 8 B model
-in 40 ns and needs 35 µs to hand it out.
+Every step looks at all cells up to the highest that is taken. So a retained sequence leaves the
+cells when it makes the steps of others look further. spill.py copies it to the shelf, and back when
+it is wanted. Without a shelf it stays until its cells are needed. From a device it is copied only
+while nothing runs, or when its cells are needed: an H100 reads a cell of an 8 B model (131 kB) in
+40 ns, and takes 35 µs to copy it to the host.
 """
 
 from collections.abc import Iterable, Iterator
@@ -23,7 +23,7 @@ from edgellm.runner.pacing.looking_back import Before
 from edgellm.runner.pacing.pace import Pace
 from edgellm.runner.sequence import Sequence
 
-_AHEAD = 64  # tokens of an answer for which the cells are looked over in advance
+_AHEAD = 64  # tokens of each answer that cells are cleared for in advance
 
 
 class UnifiedMemory(SharedAnywhere):
@@ -35,9 +35,10 @@ class UnifiedMemory(SharedAnywhere):
         self._spill: Spill | None = None
         if limits.blob and limits.shelf_bytes:
             self._spill = Spill(limits, self._cells, pace, ops)
-        self._unsaved: dict[int, Retained] = {}  # by seq_id, oldest first
-        self._put_off: dict[int, Retained] = {}  # what is worth it only while nothing runs
-        self._settled = 0  # up to this many cells nothing that is idle is in the way
+        # Retained sequences that are not on the shelf yet, by seq_id, oldest first:
+        self._unsaved: dict[int, Retained] = {}
+        self._put_off: dict[int, Retained] = {}  # worth copying only while nothing runs
+        self._settled = 0  # as long as steps look no further than this, nothing idle is in the way
 
     @property
     def used(self) -> int:
@@ -89,7 +90,7 @@ class UnifiedMemory(SharedAnywhere):
                 self._drop(kept)
         sequence.n_cached, sequence.n_restored = n_cached, n_cached - n_forked
         sequence.n_loaded = min(sequence.n_loaded, sequence.n_restored)
-        self.abandon(sequence)  # what it fetched has come
+        self.abandon(sequence)  # it waits for the disk no longer
         self._settled = 0
         return True
 
@@ -169,7 +170,7 @@ class UnifiedMemory(SharedAnywhere):
             if one := self._spill.whole(kept):
                 carried.append(one)
                 yield one
-        self.relieve()  # what comes back on its way out has all cells
+        self.relieve()  # the shelf's pieces are put together in the cells, which must be free
         yield from self._spill.carry(carried)
 
     def adopt(self, carried: list[Carried]) -> dict[int, Carried]:
@@ -194,8 +195,8 @@ class UnifiedMemory(SharedAnywhere):
     def _victims(
         self, leases: list[Lease], need: int, last: Retained | None
     ) -> list[Retained] | None:
-        """Who has to go so that `need` cells are free beside `leases`, `last` after all others.
-        None: it wouldn't do if all went."""
+        """Which retained sequences have to go so that there are `need` cells beside `leases`;
+        `last` goes after all others. None: it wouldn't be enough if all of them went."""
         if self._cells.used + need <= self._cells.n_cells:
             return []
         kept = self.retained.in_turn(last)
@@ -203,11 +204,11 @@ class UnifiedMemory(SharedAnywhere):
             stays = self._cells.held_by([*leases, *(each.lease for each in kept[n:])])
             if stays + need <= self._cells.n_cells:
                 return kept[:n]
-        return None  # nobody is dropped for somebody who can't come in yet
+        return None  # then nobody is dropped in vain
 
     def _make_way(self, running: list[Sequence]) -> None:
-        """Whatever is idle and makes the next steps look further leaves, least recent first; but
-        who lies scattered after all others, for what is computed next lies in its holes."""
+        """Idle sequences leave the cells if they make the next steps look further, the least recent
+        first. Scattered ones go last: their holes are where the next tokens will lie."""
         if not self.retained.by_id:
             return
         ahead = sum([min(s.n_reserved, s.n_pending + _AHEAD) for s in running])
@@ -226,7 +227,7 @@ class UnifiedMemory(SharedAnywhere):
         self._settled = looked_at
 
     def _is_scattered(self, kept: Retained) -> bool:
-        """Over more than twice the tiles that it would need."""
+        """It lies in more than twice as many tiles as it would need."""
         return self._cells.in_tiles((kept.lease,)) > 2 * max(kept.lease.length, TILE_CELLS)
 
     def _save_all(self, victims: list[Retained]) -> bool:
@@ -236,7 +237,7 @@ class UnifiedMemory(SharedAnywhere):
         return all(saved)
 
     def _save(self, kept: Retained) -> bool:
-        """False: it takes more steps."""
+        """Copy to the shelf as much as this step may. False: the rest is for later steps."""
         if self._spill is None:
             return True
         done = self._spill.save(kept)
@@ -254,7 +255,7 @@ class UnifiedMemory(SharedAnywhere):
             self._drop(source)  # continued whole: nothing of its own is left
 
     def _can_retain(self) -> bool:
-        """Somebody who is kept may have to go for it."""
+        """Whether there is an id for one more. Another retained sequence may have to go for it."""
         kept, spill = list(self.retained.by_id.values()), self._spill
         if kept and not self.retained.free_seq_ids:
             victim = kept[0]

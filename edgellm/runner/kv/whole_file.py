@@ -1,4 +1,4 @@
-"""A file of all that a sequence held after so many tokens, as the archive knows it. Pure."""
+"""One file of the archive: all that a sequence held after so many tokens. Pure."""
 
 from dataclasses import dataclass
 
@@ -9,13 +9,13 @@ class WholeFile:
     key: bytes
     length: int  # tokens
     n_bytes: int
-    blob: int | None = None  # that it is read to
-    is_coming: bool = False  # from disk, its room in memory is taken
+    blob: int | None = None  # that it is read into
+    is_coming: bool = False  # from disk; its room in memory is taken already
     in_ram: bool = False
-    used_at: int = 0  # in files put and used
+    used_at: int = 0  # counted in files put and used
     n_pins: int = 0  # requests that wait for it
 
     @property
     def is_in_use(self) -> bool:
-        """Whoever asked for it may have left before it was read."""
+        """Also while it is read for a request that has left meanwhile."""
         return self.is_coming or self.n_pins > 0
