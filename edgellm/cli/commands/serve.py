@@ -51,8 +51,8 @@ def serve(
     """Serve models over HTTP: OpenAI's, Anthropic's, Ollama's APIs.
 
     Quantization, context and placement are chosen for this machine; a flag pins any of them.
-    What is not here is downloaded first. Several models, or without MODEL all on this disk, take
-    turns. Ctrl-C, SIGTERM or `edgellm stop` end it.
+    What is not here is downloaded first. Several, or without MODEL all on this disk, take turns.
+    Ctrl-C, SIGTERM or `edgellm stop` end it.
 
     \b
       edgellm serve qwen3:8b gemma3:12b gpt-oss:20b
