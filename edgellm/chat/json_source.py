@@ -29,6 +29,15 @@ def tell_value(source: Source, tell: Tell) -> Reading[None]:
         yield None if piece is None else tell(piece)
 
 
+def tell_quoted(source: Source, end: str, tell: Tell) -> Reading[None]:
+    """Tell the text up to `end` as a JSON string. Broken where that doesn't come."""
+    yield tell('"')
+    _, found = yield from source.tell_until((end,), lambda text: tell(inside(text)), trims=False)
+    if not found:
+        raise Broken("a string does not end")
+    yield tell('"')
+
+
 def value_text(source: Source) -> Waiting[str]:
     """The text of one value, whole."""
     pieces = []

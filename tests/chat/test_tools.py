@@ -377,3 +377,9 @@ def test_white_space_between_a_mark_and_a_call_goes():
 def test_llamas_built_ins_are_calls_too():
     text = '<|python_tag|>weather.call(city="Rome", days=2)'
     assert heard_every_way(BY_NAME["llama-3"], text)[2] == [ROME]
+
+
+def test_a_key_of_an_argument_is_json_whatever_is_in_it():
+    text = '<|python_tag|>weather.call("ci\\ty"="Rome")'
+    [(_, name, arguments)] = heard_every_way(BY_NAME["llama-3"], text)[2]
+    assert (name, json.loads(arguments)) == ("weather", {'"ci\\ty"': "Rome"})

@@ -74,7 +74,7 @@ def _tell_value(source: Source, calls: Calls, quote: str, depth: int = 0) -> Rea
         case "{" | "[":
             yield from _tell_members(source, calls, quote, opening, depth)
         case _:
-            yield from _tell_string(source, calls, quote)
+            yield from json_source.tell_quoted(source, quote, calls.arguments)
 
 
 def _tell_members(
@@ -114,18 +114,6 @@ def _key(source: Source, quote: str) -> Waiting[str]:
     else:
         key, _ = yield from source.take_until(":")
     return key.strip()
-
-
-def _tell_string(source: Source, calls: Calls, quote: str) -> Reading[None]:
-    yield calls.arguments('"')
-    _, end = yield from source.tell_until(
-        (quote,),
-        lambda text: calls.arguments(json_source.inside(text)),
-        trims=False,
-    )
-    if not end:
-        raise Broken("a string does not end")
-    yield calls.arguments('"')
 
 
 def _tell_scalar(source: Source, calls: Calls) -> Reading[None]:

@@ -6,6 +6,7 @@
 from collections.abc import Callable, Sequence
 
 from edgellm.chat.events import ToolCallDelta
+from edgellm.chat.json_source import quoted
 from edgellm.chat.messages import Tool
 from edgellm.chat.source import Broken
 
@@ -21,6 +22,7 @@ class Calls:
         self.max_name = max(map(len, self._tools), default=0) + _AROUND_NAME  # characters
         self.n = 0
         self.is_whole = False  # the last one
+        self._n_members = 0  # of its arguments, where `member` writes them
 
     @property
     def any(self) -> bool:
@@ -35,12 +37,22 @@ class Calls:
 
     def begin(self, name: str, id: str | None = None) -> ToolCallDelta:
         self.tool(name)
-        self.n, self.is_whole = self.n + 1, False
+        self.n, self.is_whole, self._n_members = self.n + 1, False, 0
         return ToolCallDelta(self.n - 1, id or self._new_id(), name, "")
 
     def arguments(self, text: str) -> ToolCallDelta:
         """More of the last call's arguments."""
         return ToolCallDelta(self.n - 1, None, None, text)
+
+    def member(self, key: str) -> ToolCallDelta:
+        """The key of one more argument, for formats that are no JSON: its value is told next."""
+        self._n_members += 1
+        return self.arguments(f"{'{' if self._n_members == 1 else ', '}{quoted(key)}: ")
+
+    def end_members(self) -> ToolCallDelta:
+        """The brace behind the last `member`, or both: the last call's arguments are whole."""
+        self.end()
+        return self.arguments("}" if self._n_members else "{}")
 
     def end(self) -> None:
         """The last call's arguments are whole."""

@@ -10,10 +10,10 @@ from dataclasses import replace
 
 from edgellm.chat import schema
 from edgellm.chat.grammars.lark import Rules
-from edgellm.chat.json_source import inside, is_json, quoted
+from edgellm.chat.json_source import is_json, quoted, tell_quoted
 from edgellm.chat.messages import Tool
 from edgellm.chat.schema import Schema
-from edgellm.chat.source import Broken, Reading, Source
+from edgellm.chat.source import Reading, Source
 from edgellm.chat.tools.calls import Calls
 from edgellm.chat.tools.format import repeated
 from edgellm.chat.tools.marked import marked_format
@@ -49,36 +49,23 @@ def _read_call(source: Source, calls: Calls) -> Reading[None]:
     yield from source.take_until(_SEPARATOR, most=_MAX_ATTRIBUTES)
     yield calls.begin(name)
     source.mark()
-    separator = "{"
     while True:
         yield from source.skip()
         if (yield from source.expect(_ARGUMENT, _END_CALL)) == _END_CALL:
             break
         key, _ = yield from source.take_until('"')
         attributes, _ = yield from source.take_until(_SEPARATOR, most=_MAX_ATTRIBUTES)
-        yield calls.arguments(f"{separator}{quoted(key)}: ")
+        yield calls.member(key)
         source.unmark()
-        yield from _tell_value(source, calls, is_string=_STRING in attributes)
+        if _STRING in attributes:
+            yield from tell_quoted(source, _END_ARGUMENT, calls.arguments)
+        else:
+            source.mark()
+            text, _ = yield from source.take_until(_END_ARGUMENT)
+            yield calls.arguments(text if is_json(text) else quoted(text))
         source.mark()
-        separator = ", "
-    yield calls.arguments("{}" if separator == "{" else "}")
-    calls.end()
+    yield calls.end_members()
     source.mark()
-
-
-def _tell_value(source: Source, calls: Calls, *, is_string: bool) -> Reading[None]:
-    if is_string:
-        yield calls.arguments('"')
-        _, end = yield from source.tell_until(
-            (_END_ARGUMENT,), lambda text: calls.arguments(inside(text)), trims=False
-        )
-        if not end:
-            raise Broken("a value does not end")
-        yield calls.arguments('"')
-    else:
-        source.mark()
-        text, _ = yield from source.take_until(_END_ARGUMENT)
-        yield calls.arguments(text if is_json(text) else quoted(text))
 
 
 def rule(rules: Rules, tools: Sequence[Tool], parallel: bool) -> str:

@@ -45,15 +45,12 @@ def _read_built_in(source: Source, calls: Calls) -> Reading[None]:
     name, _ = yield from source.take_until(".call(", most=calls.max_name)
     yield calls.begin(name)
     source.unmark()
-    separator = "{"
-    while (yield from source.accepts(")")) == "":
+    while not (yield from source.accepts(")")):
         key, _ = yield from source.take_until("=")
-        yield calls.arguments(f'{separator}"{key.strip()}": ')
+        yield calls.member(key.strip())
         yield from json_source.tell_value(source, calls.arguments)
-        separator = ", "
         yield from source.skip(", ")
-    yield calls.arguments("{}" if separator == "{" else "}")
-    calls.end()
+    yield calls.end_members()
     source.mark()
 
 

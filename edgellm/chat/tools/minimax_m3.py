@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from edgellm.chat import schema
 from edgellm.chat.grammars.lark import Rules
-from edgellm.chat.json_source import inside, is_json, quoted
+from edgellm.chat.json_source import is_json, quoted, tell_quoted
 from edgellm.chat.messages import Tool
 from edgellm.chat.schema import Schema
 from edgellm.chat.source import Broken, Reading, Source
@@ -88,13 +88,7 @@ def _tell_value(
 ) -> Reading[None]:
     kinds = schema.types(wanted)
     if kinds == {"string"}:
-        yield calls.arguments('"')
-        _, end = yield from source.tell_until(
-            (close,), lambda text: calls.arguments(inside(text)), trims=False
-        )
-        if not end:
-            raise Broken("a value does not end")
-        yield calls.arguments('"')
+        yield from tell_quoted(source, close, calls.arguments)
         return
     source.mark()
     text, end = yield from source.take_until(close, _TAG)

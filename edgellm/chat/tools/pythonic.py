@@ -35,7 +35,7 @@ def read_call(source: Source, calls: Calls) -> Reading[None]:
     name = yield from source.take_while(is_of_a_name, calls.max_name)
     calls.tool(name)
     yield from source.expect("(")
-    n_told = 0
+    is_begun = False
     while True:
         yield from source.skip()
         if (yield from source.accepts(")")):
@@ -43,18 +43,17 @@ def read_call(source: Source, calls: Calls) -> Reading[None]:
         key = yield from source.take_while(is_of_a_name)
         yield from source.skip()
         yield from source.expect("=")
-        if not n_told:
+        if not is_begun:
+            is_begun = True
             yield calls.begin(name)
-        yield calls.arguments(f"{', ' if n_told else '{'}{quoted(key)}: ")
-        n_told += 1
+        yield calls.member(key)
         source.unmark()
         yield from _tell_value(source, calls)
         source.mark()
         yield from _end_item(source, ")")
-    if not n_told:
+    if not is_begun:
         yield calls.begin(name)
-    yield calls.arguments("}" if n_told else "{}")
-    calls.end()
+    yield calls.end_members()
     source.mark()
 
 

@@ -111,7 +111,7 @@ def read_call(source: Source, calls: Calls, tags: Tags, follow: tuple[str, ...])
     if tags.named:
         yield from source.expect(tags.named)
     known = schema.members(schema.parameters(calls.tool(name)))
-    n_told = 0
+    is_begun = False
     while True:
         yield from source.skip()
         if (yield from source.expect(tags.key, tags.close)) == tags.close:
@@ -120,20 +120,20 @@ def read_call(source: Source, calls: Calls, tags: Tags, follow: tuple[str, ...])
         if tags.opening:
             yield from source.skip()
             yield from source.expect(tags.opening)
-        if not n_told:
+        if not is_begun:
+            is_begun = True
             yield calls.begin(name)
-        yield calls.arguments(f"{', ' if n_told else '{'}{json.dumps(key, ensure_ascii=False)}: ")
+        yield calls.member(key)
         source.unmark()
-        n_told += 1
-        if _is_string(known.get(key, ({}, False))[0], value, tags):
+        wanted, _ = known.get(key, ({}, False))
+        if _is_string(wanted, value, tags):
             yield from _tell_string(source, calls, tags, follow)
         else:
-            yield from _tell_other(source, calls, tags, follow, known.get(key, ({}, False))[0])
+            yield from _tell_other(source, calls, tags, follow, wanted)
         source.mark()
-    if not n_told:
+    if not is_begun:
         yield calls.begin(name)
-    yield calls.arguments("}" if n_told else "{}")
-    calls.end()
+    yield calls.end_members()
     source.mark()
 
 
