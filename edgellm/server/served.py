@@ -51,6 +51,11 @@ class Served:
         return PurePath(self.engine.plan.file).name
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Its own, and those of its adapters, which are asked for like models."""
+        return (self.name, *(adapter.name for adapter in self.engine.adapters))
+
+    @property
     def is_embedding(self) -> bool:
         return self.engine.plan.embedding
 
@@ -100,11 +105,10 @@ class Served:
             self.engine.lease.keep(idle_s)
 
     def answers_to(self, name: str) -> bool:
-        """Its name with or without ":latest", an alias, its file's name, or that of an adapter of
-        its; any case."""
+        """Its name, an alias, its file's name or an adapter's; with or without ":latest", and in
+        upper or lower case."""
         file = PurePath(self.file_name)
-        adapters = (adapter.name for adapter in self.engine.adapters)
-        known = {self.name, *self.aliases, file.name, file.stem, *adapters}
+        known = {*self.names, *self.aliases, file.name, file.stem}
         asked = PurePath(name).name if name.endswith(".gguf") else name
         return _plain(asked) in {_plain(word) for word in known}
 

@@ -1,9 +1,8 @@
-"""What is told of a model: in the list, of those that are loaded, and by itself.
+"""Models as Ollama's clients see them: in the list, among those that are loaded, and one by itself.
 
-What is not known is absent. Ollama's `digest` is that of a model's manifest; ours is that of what
-is told of it here, so that it changes with the model: clients show its first letters, and some
-break without. `expires_at` is when a model goes if nobody asks for it; where no time says it, a day
-that doesn't come.
+What is not known is absent. Ollama's `digest` is that of a model's manifest. Ours is that of its
+entry in the list, so it changes with the model: clients show its beginning, and some break without.
+`expires_at` is when a model is unloaded if nobody asks for it; in the year 9999 where it never is.
 """
 
 import hashlib
@@ -38,7 +37,7 @@ class Details(msgspec.Struct, kw_only=True):
 
 
 class Card(msgspec.Struct, kw_only=True):
-    """In the list all but what only a loaded model has: the last three."""
+    """In the list without the last three fields, which only a loaded model has."""
 
     name: str
     model: str
@@ -68,13 +67,12 @@ class Shown(msgspec.Struct, kw_only=True):
     modified_at: str | UnsetType = UNSET
 
 
-def card(served: Served, adapter: str | None = None) -> Card:
-    """`adapter`: one of the model's, which is asked for like a model."""
-    name = tagged(adapter or served.name)
-    parent = served.name if adapter else ""
+def card(served: Served, name: str) -> Card:
+    """`name`: the model's, or one of its adapters'."""
+    parent = "" if name == served.name else served.name
     made = Card(
-        name=name,
-        model=name,
+        name=tagged(name),
+        model=tagged(name),
         modified_at=_modified_at(served),
         size=served.spec.file_bytes if served.spec else UNSET,
         digest="",
@@ -86,11 +84,11 @@ def card(served: Served, adapter: str | None = None) -> Card:
 
 
 def loaded(served: Served, now_ns: int) -> Card:
-    """With the memory that its plan gives it."""
+    """A loaded model's, with the memory that its plan gives it."""
     plan, lease = served.engine.plan, served.engine.lease
     left_s = lease.left_s if lease else None
     return msgspec.structs.replace(
-        card(served),
+        card(served, served.name),
         size=plan.total_bytes if plan.shares else UNSET,
         size_vram=sum(one.total_bytes for one in plan.shares[:-1]) if plan.shares else UNSET,
         expires_at=_NEVER if left_s is None else stamp(now_ns + round(left_s * _NS)),
@@ -99,9 +97,9 @@ def loaded(served: Served, now_ns: int) -> Card:
 
 
 def shown(served: Served, asked_for: str) -> Shown:
-    """Its parameters are those that clients look for: how long a conversation may be, and where an
-    answer ends; and what it samples by where a request says nothing. VS Code calls a model by its
-    `general.basename`: as in Ollama, that is the name by which it was asked for."""
+    """Its parameters are those that clients look for: the context, stop strings, and the sampling
+    of requests that say nothing of it. VS Code shows `general.basename` as a model's name: as in
+    Ollama, that is the name by which it was asked for."""
     parameters = [f"{'num_ctx':<30} {served.engine.plan.n_ctx_seq}"]
     parameters += [f"{'stop':<30} {encode(word).decode()}" for word in served.template.stop]
     parameters += [f"{name:<30} {value}" for name, value in told_defaults(served.defaults)]
@@ -128,25 +126,19 @@ def shown(served: Served, asked_for: str) -> Shown:
 
 
 def told_defaults(defaults: Defaults) -> Iterator[tuple[str, str]]:
-    """Of the sampling, those numbers that Ollama has a name for: it is the same."""
+    """The defaults of the sampling that Ollama has, too: their names are the same."""
     known = set(Options.__struct_fields__)
     return ((k, f"{v:g}") for k, v in defaults.sampling.items() if k in known)
 
 
 def capabilities(served: Served) -> tuple[str, ...]:
-    """Tools are told to any model, in our own words if need be. Whether it fills in the middle
-    ("insert") only its worker knows, and says so when it is asked to."""
+    """Any model is told of tools, in our own words if need be. "insert" is never among these: only
+    the worker knows whether its model can fill in the middle."""
     if served.kind != "generative":
         return _CAPABILITIES[served.kind]
     senses = (sense for sense in ("vision", "audio") if served.takes(sense))
     thinking = ("thinking",) if served.template.style else ()
     return ("completion", *senses, "tools", *thinking)
-
-
-def names(served: Served) -> Iterator[str | None]:
-    """Its own (None), and those of its adapters."""
-    yield None
-    yield from (adapter.name for adapter in served.engine.adapters)
 
 
 def tagged(name: str) -> str:
@@ -178,8 +170,8 @@ def _details(served: Served) -> Details:
 
 
 def _info(spec: ModelSpec, n_ctx: int) -> dict[str, Any]:
-    """The GGUF keys of what is kept of its header. But for the context: agents fill what they read
-    here, and no request can make it longer than it is served. llama-server tells that one, too."""
+    """Its header by the GGUF's keys, as far as that is kept; but the context is the one that is
+    served, as llama-server tells it: agents fill what they read here."""
     arch = spec.architecture
     told: dict[str, Any] = {
         "general.architecture": arch,

@@ -11,7 +11,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from edgellm.server.gateway import json_response, models_of
-from edgellm.server.routes.models import names_of
 from edgellm.server.served import Served
 
 
@@ -36,7 +35,7 @@ class ModelList(msgspec.Struct):
 
 async def list_models(request: Request) -> Response:
     models = models_of(request)
-    return json_response(ModelList([_card(one, name) for one in models for name in names_of(one)]))
+    return json_response(ModelList([_card(one, name) for one in models for name in one.names]))
 
 
 async def show_model(request: Request) -> Response:

@@ -47,7 +47,7 @@ async def list_models(request: Request) -> Response:
     """Each model, and after it its adapters: they are asked for like models."""
     models = models_of(request)
     if _is_anthropics(request):
-        theirs = [_anthropics(served, name) for served in models for name in names_of(served)]
+        theirs = [_anthropics(served, name) for served in models for name in served.names]
         return json_response(model_list(theirs))
     cards = []
     for served in models:
@@ -70,11 +70,6 @@ async def show_model(request: Request) -> Response:
 
 def _is_anthropics(request: Request) -> bool:
     return "anthropic-version" in request.headers
-
-
-def names_of(served: Served) -> tuple[str, ...]:
-    """Its own, and those of its adapters."""
-    return (served.name, *(adapter.name for adapter in served.engine.adapters))
 
 
 def _anthropics(served: Served, name: str) -> AnthropicCard:

@@ -14,7 +14,7 @@ import edgellm
 from edgellm.errors import BadRequest, DoesNotFit, ModelNotFound
 from edgellm.server.gateway import body_of, check_admin, json_response, models_of
 from edgellm.server.ollama import pulls
-from edgellm.server.ollama.cards import Cards, card, loaded, names, not_found
+from edgellm.server.ollama.cards import Cards, card, loaded, not_found
 from edgellm.server.ollama.cards import shown as shown_card
 from edgellm.server.ollama.refusals import NameBody, read_name, refused
 from edgellm.server.routes.reach import Pulling, reach_of
@@ -65,7 +65,7 @@ async def version(request: Request) -> Response:
 
 async def tags(request: Request) -> Response:
     models = models_of(request)
-    return json_response(Cards([card(one, name) for one in models for name in names(one)]))
+    return json_response(Cards([card(one, name) for one in models for name in one.names]))
 
 
 async def ps(request: Request) -> Response:
