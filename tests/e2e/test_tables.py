@@ -131,6 +131,19 @@ def test_run_and_the_library_heed_the_tables_too(home, tables, monkeypatch):
     assert edgellm.plan("./first.gguf").n_ctx_seq == 256
 
 
+def test_a_ranking_is_on_equal_terms_and_says_whose_table_it_leaves_out(home, tables):
+    asked = ("recommend", "--on", "rtx4090", "--json")
+    before = json.loads(home.run(*asked).out)
+    title = f'[models."{before[0]["model"]}"]'
+    assert not any(one["table"] for one in before)
+    tables(f"{title}\nctx = 512\n")
+    first, *others = json.loads(home.run(*asked).out)
+    assert first["table"] == title
+    assert [first | {"table": None}, *others] == before
+    words = " ".join(home.run(*asked[:-1]).out.split())
+    assert f"ranked without {title}, which plan and serve heed" in words
+
+
 def test_a_table_that_is_about_no_model_is_told_with_the_name_that_was_meant(home, tables):
     tables('[models."./frist.gguf"]\nctx = 256\n[models.first]\nctx = 512\n')
     said = '[models."./frist.gguf"]: no model is here by that name; did you mean ./first.gguf or '

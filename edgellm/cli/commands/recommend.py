@@ -63,10 +63,13 @@ def recommend(
     if not found:
         raise _nothing(config, described, is_of_disk=is_of_disk)
     if as_json:
-        print_json([_facts(choice, kind) for choice in found])
+        titles = _tables(found, config)
+        print_json([_facts(one, kind) | {"table": titles.get(one.name)} for one in found])
         return
     print(_table(found, columns(), has_cards=bool(hardware.accelerators)))
-    legend = "\n".join(wrapped(_legend(found, kind), columns()))
+    legend = "\n".join(
+        wrapped(f"{_legend(found, kind)}{_on_equal_terms(found, config)}", columns())
+    )
     print(f"\n{legend}\n{_advice(found[0], described, pins, is_of_disk=is_of_disk)}")
 
 
@@ -198,6 +201,20 @@ def _legend(found: "list[Choice]", kind: "Kind") -> str:
         f"{text}; ~ is not rated: estimated by size, release and rated kin, and ranked by the "
         "lower end where nothing so small is rated"
     )
+
+
+def _tables(found: "list[Choice]", config: "Config") -> dict[str, str]:
+    """Of the settings, by the models that have one."""
+    from edgellm.cli.flags.tables import table_of
+
+    tables = {choice.name: table_of(config, choice.name).title for choice in found}
+    return {name: title for name, title in tables.items() if title}
+
+
+def _on_equal_terms(found: "list[Choice]", config: "Config") -> str:
+    """A table says how its own model is to run; a ranking asks all for the same."""
+    titles = ", ".join(_tables(found, config).values())
+    return f"; ranked without {titles}, which plan and serve heed" if titles else ""
 
 
 def _facts(choice: "Choice", kind: "Kind") -> dict[str, Any]:
