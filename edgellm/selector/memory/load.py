@@ -8,6 +8,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
+from operator import add, sub
 
 from edgellm.models.spec import ModelSpec
 from edgellm.selector.memory.buffers import Buffers
@@ -64,7 +65,10 @@ class Load:
     shape: ContextShape
     kv: tuple[int, ...]  # of the first n layers
     _assumed: Buffers
-    _totals: dict[Aside, list[int]] = field(default_factory=dict)
+    _whole: list[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._whole = list(map(add, self.bulk.weights, (*self.kv, self.kv[-1])))
 
     @property
     def spec(self) -> ModelSpec:
@@ -80,15 +84,9 @@ class Load:
 
     def totals(self, aside: Aside = NOTHING_ASIDE) -> list[int]:
         """Weights and KV of the first n layers, without the experts that are aside."""
-        if aside not in self._totals:
-            rows = zip(
-                self.bulk.weights,
-                self.bulk.aside_bytes(aside),
-                (*self.kv, self.kv[-1]),
-                strict=True,
-            )
-            self._totals[aside] = [weights - without + kv for weights, without, kv in rows]
-        return self._totals[aside]
+        if not aside:
+            return self._whole
+        return list(map(sub, self._whole, self.bulk.aside_bytes(aside)))
 
     def buffers(self, layout: Layout) -> tuple[int, ...]:
         """Compute buffers as assumed: of each accelerator, then of the host."""

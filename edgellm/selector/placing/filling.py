@@ -78,9 +78,10 @@ class Filling:
         totals, floor = self.load.totals(aside), self.load.n_all - n_layers
         if totals[-1] - totals[floor] > self._without_buffers():
             return False  # and no buffer had to be thought of
-        rooms = self._rooms_for(n_layers, aside)
+        key = self._key(n_layers, aside)
+        rooms = self._rooms_for(key)
         if not self._has_proportions:  # then what fits to the brim fits at a common level, too
-            upwards = self._turns(self._key(n_layers, aside)).upwards
+            upwards = self._turns(key).upwards
             return _n_taken(take(totals, rooms, self.load.n_all, floor, upwards)) == n_layers
         runs = self._in_proportion(n_layers)
         return all(
@@ -109,9 +110,9 @@ class Filling:
         """The layer that doesn't find room on the i-th device any more, when it is full; the head
         is one, too. Less than nothing when all do."""
         floor, stop = self.load.n_all - n_layers, self.load.n_all
-        rooms = self._rooms_for(n_layers, aside)
-        upwards = self._turns(self._key(n_layers, aside)).upwards
-        runs = take(self.load.totals(aside), rooms[: i + 1], stop, floor, upwards)
+        key = self._key(n_layers, aside)
+        upwards, rooms = self._turns(key).upwards, self._rooms_for(key)[: i + 1]
+        runs = take(self.load.totals(aside), rooms, stop, floor, upwards)
         if upwards:
             return runs[-1].stop if runs[-1].stop < stop else -1
         return runs[-1].start - 1 if runs[-1].start > floor else -1
@@ -133,7 +134,7 @@ class Filling:
         key, totals = self._key(n_layers, aside), self.load.totals(aside)
         turns, stop = self._turns(key), self.load.n_all
         floor, runs = stop - n_layers, list[range]()
-        rooms = zip(turns.devices, self._rooms_for(n_layers, aside), strict=True)
+        rooms = zip(turns.devices, self._rooms_for(key), strict=True)
         for _, equals in groupby(rooms, key=lambda row: self.machine.bandwidth_bytes_s(row[0])):
             runs += _level(totals, [room for _, room in equals], stop, floor, turns.upwards)
             floor, stop = (runs[-1].stop, stop) if turns.upwards else (floor, runs[-1].start)
@@ -150,8 +151,7 @@ class Filling:
 
     # ---- rooms, in the order of filling
 
-    def _rooms_for(self, n_layers: int, aside: Aside) -> list[int]:
-        key = self._key(n_layers, aside)
+    def _rooms_for(self, key: _Key) -> list[int]:
         if key not in self._rooms:
             *buffers, host = self._assumed(*key)
             spec = self.load.spec
