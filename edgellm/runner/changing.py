@@ -1,9 +1,9 @@
-"""One loaded model changes between a pool of KV cells and a stream for each conversation.
+"""A loaded model changes between a pool of KV cells and a stream for each conversation.
 
-The weights stay: a context goes, another one comes, and what is kept of past conversations is
-carried over, whole, in host memory. That is done while nobody runs or waits; whoever comes
-meanwhile waits in the inbox. Which layout pays, pacing/layouts.py says; whether a plan has another
-one at all, the selector has said.
+The weights stay. The context is replaced by another one, and past conversations are carried over,
+whole, in host memory. That is done while nobody runs or waits; messages that come meanwhile stay in
+the inbox. pacing/layouts.py says which layout pays; whether a plan has another one at all, the
+selector has decided.
 """
 
 from collections import Counter
@@ -21,9 +21,9 @@ from edgellm.runner.scheduler import Scheduler
 from edgellm.runner.sequence import Sequence
 from edgellm.selector.plan import Plan, laid_out
 
-_MOST_ALIKE = 16  # steps that are counted at once: it takes 20 µs, and a step may take 1 ms
-_QUIET_S = 1.0  # in which nobody comes, before it
-_CARRYING_S = 1.0  # at most, out of the cells: somebody may come
+_MOST_ALIKE = 16  # steps counted at once: counting takes 20 µs, and a step may take 1 ms
+_QUIET_S = 1.0  # without a message, before a change
+_CARRYING_S = 1.0  # that copying out of the cells may take, as somebody may come meanwhile
 _NAMES = {True: "one pool of KV cells", False: "a stream of KV cells for each conversation"}
 
 
@@ -35,7 +35,7 @@ class Changeable(Protocol):
     def decode(self, batch: Batch) -> Step: ...
 
     def hand_out(self, blob: int) -> Any:
-        """What was copied out, for `take_in` after `lay_out`."""
+        """Take a blob out of this context, for `take_in` after `lay_out`."""
         ...
 
     def take_in(self, blob: int, payload: Any) -> None: ...
@@ -47,8 +47,8 @@ class Changeable(Protocol):
 
 @dataclass(slots=True)
 class _Alike:
-    """Steps one after another that differ by a token of each sequence: they are counted as the
-    first one is."""
+    """Steps in a row, each with one more token of every sequence than the last: all of them count
+    like the first."""
 
     parts: list[Part]
     n_rows: int
@@ -59,7 +59,8 @@ class _Alike:
     n_steps: int = 1
 
     def goes_on(self, batch: Batch) -> bool:
-        """Whoever begins or ends brings an operation; of those who guess, as many do."""
+        """Whether this batch is one more of them. (A sequence that begins or ends would bring an
+        operation, guesses would bring rows.)"""
         is_plain = not batch.ops and not batch.n_prompt_rows
         is_as_long = len(batch.rows) == self.n_rows == self.n_decode
         return is_plain and is_as_long and self.n_steps < _MOST_ALIKE
@@ -78,8 +79,8 @@ class Changing:
         clock: Callable[[], float],
         log: Callable[[str], None],
     ) -> None:
-        """`begin`: a scheduler for the backend as it is laid out by this plan; `end`: before that
-        goes. `is_busy`: other threads do something that needs it as it is."""
+        """`begin` makes a scheduler for the backend as this plan lays it out; `end` is called
+        before that layout goes. `is_busy`: other threads still need the present one."""
         self.plan, self._backend, self._choice = plan, backend, choice
         self._begin, self._end, self._is_busy = begin, end, is_busy
         self._clock, self._log = clock, log
@@ -88,14 +89,15 @@ class Changing:
         self._failed = False
 
     def is_due(self, scheduler: Scheduler) -> bool:
-        """The other layout pays, and nobody is owed anything by this one. What is still to be
-        copied to host memory is carried there anyway; what is to be on disk has to be first."""
+        """The other layout pays, and the present one owes nobody anything. What is still to be
+        copied to host memory gets there by the change itself; what is to go to disk must be there
+        first."""
         is_done = scheduler.is_at_rest or not scheduler.limits.disk_bytes
         return self._is_wanted and scheduler.idle and is_done and not self._is_busy()
 
     def wait_s(self, idle_s: float) -> float:
-        """As long as that may be waited for what comes, before it is looked again whether it can be
-        done: other threads don't say when they have become idle."""
+        """How long the loop may wait for a message before it asks again whether a change is due:
+        other threads don't say when they become idle."""
         return min(idle_s, _QUIET_S) if self._is_wanted else idle_s
 
     @property
@@ -103,7 +105,7 @@ class Changing:
         return self._choice.pays and not self._failed
 
     def observe(self, batch: Batch, running: dict[int, Sequence], elapsed_s: float) -> None:
-        """A step took so long, and nobody has taken note of it yet."""
+        """A step took so long. Called before it is committed."""
         seen = self._seen
         if seen and seen.goes_on(batch):
             seen.elapsed_s += elapsed_s
@@ -126,7 +128,8 @@ class Changing:
         self._seen = None
 
     def change(self, old: Scheduler) -> Scheduler:
-        """Raises EdgellmError: neither layout can be made, which is the end."""
+        """The scheduler for the other layout. Raises EdgellmError if neither layout can be made any
+        more, which is the worker's end."""
         begun_s, choice, self._seen = self._clock(), self._choice, None
         why = f"of {choice.busy_s:.1f} s the other would have saved {choice.saved_s:.1f}"
         carried, payloads = self._carried(old, begun_s)
@@ -156,7 +159,8 @@ class Changing:
             self._backend.lay_out(self.plan)
 
     def _carried(self, old: Scheduler, begun_s: float) -> tuple[list[Carried], dict[int, Any]]:
-        """Used last first, within the room that they had; and by their numbers what they hold."""
+        """The conversations to carry over, most recently used first, as many as the memory budget
+        and the time allow; and what they hold, by blob."""
         found, payloads, n_bytes = list[Carried](), dict[int, Any](), 0
         for one in old.memory.carry():
             try:
@@ -176,7 +180,8 @@ class Changing:
 
 
 def _copied(batch: Batch, running: dict[int, Sequence]) -> int:
-    """Tokens that streams copy for those who begin: what a pool shares with somebody who stays."""
+    """Tokens that streams would copy for the sequences that begin: where a pool shares them with
+    a sequence that stays."""
     gone = {op.seq_id for op in batch.ops if isinstance(op, Forget)}
     forked = [op for op in batch.ops if isinstance(op, Copy | Fork) and op.target in running]
     return sum(op.length for op in forked if op.source not in gone)

@@ -2,15 +2,17 @@
 
 from typing import Protocol
 
-_DECAY = 0.95  # of what was learnt, with each guess that is checked
-_PRIOR_WEIGHT = 4.0  # what is believed before anything is seen counts like so many guesses
+_DECAY = 0.95  # of what was learnt is kept with each guess that is checked
+_PRIOR_WEIGHT = 4.0  # the first belief counts like so many guesses
 
 
 class Guesser(Protocol):
-    """One sequence's. `tokens` is its own list, prompt and output, and grows between calls."""
+    """One for each sequence. `tokens` is the sequence's own list, prompt and output, which grows
+    between calls."""
 
     def chances(self, tokens: list[int], n_most: int) -> list[float]:
-        """Of each of the next tokens: that it is guessed right, and all before it too."""
+        """For each of the next tokens, at most `n_most`: the chance that it and all before it are
+        guessed right."""
         ...
 
     def guess(self, tokens: list[int], n: int) -> tuple[int, ...]:
@@ -18,15 +20,15 @@ class Guesser(Protocol):
         ...
 
     def learn(self, n_guessed: int, n_right: int) -> None:
-        """So many guesses were put into a step, and the first `n_right` came true."""
+        """`n_guessed` guesses were put into a step, and the first `n_right` came true."""
         ...
 
     def refused(self) -> None:
-        """No guess of these chances was worth a row."""
+        """By the chances that it gave, no guess was worth a row."""
 
 
 class Chance:
-    """How often something comes true, the last times counting most."""
+    """How often something comes true; the latest times count most."""
 
     __slots__ = ("_n_right", "_n_seen", "_prior")
 

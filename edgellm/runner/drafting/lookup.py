@@ -1,32 +1,32 @@
 """What comes next if the text repeats itself. Pure, incremental, a few microseconds a token.
 
-Texts quote: an edited file, a summary, a tool's result, code that calls what it defined. So the
+Texts quote: an edited file, a summary, a tool's result, code that calls what it has defined. So the
 last tokens are looked up in what the sequence holds already, and what followed them there is the
-guess. How often such guesses come true is learnt from every token that is sampled, also from those
-that were guessed but never put into a batch: a guess costs nothing until a row is spent on it.
+guess. A guess costs nothing until a row is spent on it; so every token that is sampled is compared
+with the guess for it, whether that was put into a batch or not, and each comparison is learnt from.
 """
 
 from edgellm.runner.drafting.guessing import Chance
 
 _SIZES = (4, 2)  # tokens that are looked up, the longer match first
 _MOST_AT_ONCE = 4096  # tokens taken into the index in one step: about a millisecond
-# How sure a guess is before anything was seen: found by two tokens, by four; then by how many
-# guesses before it came true there (from 1, 3, 8 on).
+# How sure a guess is at first: if found by two tokens, by four; after 1, 3, 8 guesses in a row that
+# came true at this place.
 _PRIORS = (0.15, 0.5, 0.6, 0.8, 0.92)
 
 
 class Lookup:
-    """A Guesser, see there."""
+    """A Guesser that costs nothing."""
 
     __slots__ = ("_after", "_at", "_chance_of", "_fresh", "_n_indexed", "_n_known", "_streak")
 
     def __init__(self, n_known: int) -> None:
         self._after: tuple[dict[tuple[int, ...], int], ...] = tuple({} for _ in _SIZES)
         self._n_indexed = 0  # tokens whose successor is in the index
-        self._n_known = n_known  # tokens that were compared with what was guessed
-        self._at: int | None = None  # where the next token stood the last time
-        self._fresh = 0  # how sure the first guess of this place was
-        self._streak = 0  # guesses that have come true there
+        self._n_known = n_known  # tokens that have been compared with the guess for them
+        self._at: int | None = None  # where the next token is expected to have stood before
+        self._fresh = 0  # the class of the first guess at this place
+        self._streak = 0  # guesses in a row that came true there
         self._chance_of = [Chance(prior) for prior in _PRIORS]
 
     def chances(self, tokens: list[int], n_most: int) -> list[float]:
@@ -44,17 +44,17 @@ class Lookup:
         return chances
 
     def guess(self, tokens: list[int], n: int) -> tuple[int, ...]:
-        """A loop is followed round."""
+        """Beyond the end of the sequence it starts over from where it was found: a loop goes on."""
         assert self._at is not None
         found = tokens[self._at : self._at + n]
         period = len(found)
         return tuple(found[i % period] for i in range(n))
 
     def learn(self, n_guessed: int, n_right: int) -> None:
-        """Every token that comes is compared anyhow, see `chances`."""
+        """Nothing to do: `chances` compares every token that comes."""
 
     def refused(self) -> None:
-        """Nothing was spent."""
+        """Nothing was spent, so nothing is learnt."""
 
     def _compare(self, tokens: list[int]) -> None:
         for i in range(self._n_known, len(tokens)):

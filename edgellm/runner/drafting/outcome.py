@@ -1,17 +1,19 @@
 """Whether steps with guesses really make more tokens a second than steps without. Pure.
 
-What a step with guesses should take is worked out beforehand, from what others took. Where that is
-wrong (a machine with other things to do, kernels with moods, a text that only looks repetitive)
-this notices by what came out. Guesses live on credit: what they win they may lose again, up to a
-bound, and beyond that one part in a hundred of the time that passes without them. So they cost no
-more than that for long, and are tried again for ever.
+What a step with guesses should take is predicted from what others took. The prediction may be
+wrong: the machine has other things to do, kernels have moods, a text only looks repetitive. Here
+that is noticed by what came out.
+
+Guesses live on credit. What they win they may lose again, up to a bound. Once it is used up they
+earn a new step's worth in a hundred steps without guesses: so they never cost more than that for
+long, and are tried again for ever.
 """
 
 from dataclasses import dataclass, field
 
-_KEEP = 0.97  # of what was seen, with each step
-_LOOK = 4  # steps without guesses before there are any: what they are measured by
-# In steps without guesses:
+_KEEP = 0.97  # of what was seen is kept with each step
+_LOOK = 4  # steps without guesses come first: others are measured by them
+# The credit, in steps without guesses:
 _FIRST_CREDIT, _LEAST_CREDIT, _MOST_CREDIT = 2.0, -16.0, 4.0
 _PER_STEP = 0.01
 
@@ -40,7 +42,7 @@ class Plain:
 
 @dataclass(slots=True)
 class Outcome:
-    """Of steps of one number of sequences."""
+    """Of steps with one number of sequences."""
 
     plain: Plain = field(default_factory=Plain)
     credit: float = _FIRST_CREDIT
@@ -50,13 +52,13 @@ class Outcome:
         return self.plain.n_steps >= _LOOK and self.credit > 0
 
     def charge(self, seconds: float) -> None:
-        """A step without guesses took so much longer for those of the step before."""
+        """A step without guesses took so much longer because the step before had some."""
         self.credit -= self.plain.steps_lasting(seconds)
 
     def observe(self, n_tokens: int, seconds: float, *, guessed: bool) -> None:
         if guessed:
             won = self.plain.steps_worth(n_tokens) - self.plain.steps_lasting(seconds)
-            # Bounded below, too: a process that was stopped for a while is no guess's fault.
+            # Bounded below too: if the process was stopped for a while, no guess is to blame.
             self.credit = max(_LEAST_CREDIT, min(self.credit + won, _MOST_CREDIT))
         else:
             self.plain.add(n_tokens, seconds)

@@ -1,17 +1,19 @@
 """How many guessed tokens go into a step beside those that are known. Pure.
 
-A row more with a guess in it costs little while a step is bound by reading the weights, and wins a
-token if the guess comes true. So the rows of all sequences are one question: of the guesses at
-hand the likeliest ones, as many of them as make the most tokens a second, by what steps are seen
-to take. Where none do, there are none; nor where the outcome is worse than that (outcome.py). Text
-and distribution don't change: every row is sampled as ever, and a guess counts only where it is
-what was sampled. A step of another number of rows than the last one is laid out anew, and so is
-the one after it: where that costs as much as a step, as on a fast GPU, guesses have to win it back.
+While a step is bound by reading the weights, one more row with a guess in it costs little, and wins
+a token if the guess comes true. So the rows of all sequences are one question: take the likeliest
+guesses at hand, as many as make the most tokens a second by what steps are seen to take. That may
+be none; and there are none where the outcome falls short of what was expected (outcome.py).
 
-Beside a prompt nothing is guessed: such a step is bound by computing, and its time is measured by
-other rules (pace.py). A recurrent state goes back by a few tokens at most, and llama.cpp computes
-sequences of unlike numbers of rows one after the other there (llama-memory-hybrid.cpp, init_batch):
-where there is one, guesses are few, and only for who writes alone.
+Neither text nor distribution changes: every row is sampled as ever, and a guess counts only if it
+is what was sampled. A step with another number of rows than the last one is laid out anew, and so
+is the one after it. Where that costs as much as a step, as on a fast GPU, guesses have to win it
+back.
+
+Beside a prompt nothing is guessed: such a step is bound by computing, and its length is decided
+elsewhere (pace.py). A recurrent state can go back by a few tokens at most, and there llama.cpp
+computes sequences with unequal numbers of rows one after the other (llama-memory-hybrid.cpp,
+init_batch): so guesses are few, and only for a sequence that is alone.
 """
 
 import math
@@ -31,18 +33,19 @@ from edgellm.runner.sequence import Sequence
 
 # Tokens a second with guesses against those without: to begin with guessing, and to go on.
 _TO_BEGIN, _TO_GO_ON = 1.1, 1.02
-_KEEP = 0.99  # how much of a draft's time is still believed, for each step without one
-# Of a step: what a row more is hoped to cost where nobody has seen so many, so that somebody does.
+_KEEP = 0.99  # of a draft's believed time is kept with each step without one
+# Of a step: what one more row is hoped to cost if no step had so many yet: so that one will.
 _HOPED_ROW_RATIO = 0.25
-_MASKS_S = 0.005  # of a step, for the masks of one sequence's guesses: each is a mask more
+_MASKS_S = 0.005  # of a step, for the masks of one sequence's guesses: each guess needs one
 
 
 class Speculation:
     def __init__(
         self, n_rows: int, pace: Pace, n_rollback: int | None = None, *, by_model: bool = False
     ) -> None:
-        """`n_rows`: rows of logits that a step has beyond one for each sequence; `n_rollback`: how
-        many tokens a sequence can be cut by, as in Limits."""
+        """`n_rows`: rows with logits that a step may have beyond one for each sequence.
+        `n_rollback`: tokens that a sequence can be cut back by, as in Limits. `by_model`: a draft
+        model writes the guesses."""
         self._n_rows, self._pace, self._by_model = n_rows, pace, by_model
         self._n_rollback = n_rollback
         self._draft_token_s = 0.0  # what the draft model takes for the next token of each sequence
@@ -57,7 +60,7 @@ class Speculation:
         drafts = self._guesses(sequences, chances, n_free) if chances else {}
         self._is_on = bool(drafts)
         if not drafts:
-            self._draft_token_s *= _KEEP  # or one slow draft would be the last one
+            self._draft_token_s *= _KEEP  # otherwise one slow draft might be the last
         return drafts
 
     def _rows_for(self, n_sequences: int) -> int:
@@ -80,9 +83,10 @@ class Speculation:
         return {seq_id: guesses for seq_id, guesses in drafts.items() if guesses}
 
     def observe(self, batch: Batch, step: Step, elapsed_s: float) -> None:
-        """What a batch gave, and what it took from deciding to sampling, copies left out.
+        """What a batch gave, and what it took from deciding to sampling, without copies.
 
-        A draft model that only reads what it lacks has guessed nothing yet: that is no loss.
+        A draft model may only have caught up on tokens that it lacks, and guessed nothing yet: that
+        time doesn't count as lost.
         """
         was_guessed, self._was_guessed = self._was_guessed, False
         if batch.n_prompt_rows:
@@ -104,7 +108,7 @@ class Speculation:
         found = {}
         for sequence in sequences:
             most = sequence.params.n_draft_max
-            # The answer's last token is told but never computed: it needs no row.
+            # An answer's last token is told but never computed, so it needs no row.
             n_most = min(n_free, sequence.n_max - len(sequence.tokens) - 1)
             n_most = n_most if most is None else min(n_most, most)
             if took_s := mask_s(sequence):
@@ -123,10 +127,10 @@ class Speculation:
     def _allot(
         self, chances: Mapping[int, list[float]], n_known: int, n_free: int
     ) -> Mapping[int, int]:
-        """How many of the `n_free` rows each sequence gets, beside the `n_known` that are there in
-        any case.
+        """How many of the `n_free` rows each sequence gets, beside the `n_known` rows that there
+        are in any case.
 
-        A step beyond the target is for those who win by it: it takes all of them.
+        A step may exceed the inter-token target only if every sequence wins by that.
         """
         base_s = self._pace.costs.step_s(n_known)
         if base_s is None:
@@ -158,7 +162,7 @@ class Speculation:
 
 
 def rows_computed(batch: Batch, step: Step) -> int:
-    """Without the guesses that a draft model was asked for and didn't make."""
+    """The batch's rows without those guesses that the draft model was asked for and didn't make."""
     if step.n_drafted is None:
         return len(batch.rows)
     n_asked = sum(row.token == DRAFTED for row in batch.rows)
@@ -166,7 +170,7 @@ def rows_computed(batch: Batch, step: Step) -> int:
 
 
 def _allowed(sequence: Sequence, guesses: tuple[int, ...]) -> tuple[int, ...]:
-    """Cut where its structure forbids the next one. A draft model's are not known yet."""
+    """The guesses up to where its structure forbids one. A draft model's are not known yet."""
     if sequence.mask is None or DRAFTED in guesses:
         return guesses
     return guesses[: sequence.mask.would_accept(guesses)]

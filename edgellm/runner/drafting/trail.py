@@ -1,11 +1,11 @@
 """How far a model's own head has followed one sequence. Pure.
 
-The head's cell for a token is made from that token and from what the model thought after the one
-before it, its state there. So whatever the model computes waits here as such pairs until the head
-reads it: many at once cost it hardly more than one. A state is the backend's to understand.
+The head's cell for a token is made from that token and from the model's state after the one before
+it. So whatever the model computes waits here, as such pairs, until the head reads it: many at once
+cost it hardly more than one. What a state is, only the backend knows.
 
-Where the head wasn't told of a stretch (it was copied back from host memory), it begins anew after
-it: it then guesses from less, and how often that comes true is counted anyhow.
+Where the head was not told of a stretch (one that was copied back from host memory), it begins anew
+behind it. It then guesses from less; how often that comes true is learnt like anything else.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,8 @@
 """How far one sequence trusts the draft model. Pure.
 
-Its guesses are not free, as looked-up ones are: they can be judged only by asking for them. So a
-sequence that they lost for rests, and tries again with a fresh mind, less and less often.
+Unlike looked-up guesses, these are not free, and can be judged only by asking for them. So a
+sequence that has lost by them rests for a while, then tries again with a fresh mind, less and less
+often.
 """
 
 from edgellm.runner.batch import DRAFTED
@@ -13,7 +14,7 @@ _ENOUGH = 32  # right guesses after which a rest is short again
 
 
 class Trust:
-    """A Guesser, see there. The tokens are not known here: the backend asks the model."""
+    """A Guesser. It doesn't know the tokens: the backend asks the model for them."""
 
     __slots__ = ("_chance", "_length", "_n_right", "_next_rest", "_until")
 
@@ -42,7 +43,7 @@ class Trust:
 
     def refused(self) -> None:
         if self._chance.ratio >= _PRIOR:
-            return  # nothing speaks against it: the others leave it no room
+            return  # it isn't to blame: other sequences took the rows
         rest = _FIRST_REST if self._n_right >= _ENOUGH else self._next_rest
         self._until, self._n_right = self._length + rest, 0
         self._next_rest = min(2 * rest, _LONGEST_REST)
