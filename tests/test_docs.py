@@ -131,6 +131,12 @@ def test_every_document_is_in_the_index():
     assert {target for target, _ in LINK.findall(index)} - {"../README.md"} == files
 
 
+def test_every_page_of_the_benchmarks_is_led_to_from_their_first():
+    first = ROOT / "docs" / "benchmarks.md"
+    pages = {f"benchmarks/{path.name}" for path in (ROOT / "docs" / "benchmarks").iterdir()}
+    assert pages <= {target for target, _ in LINK.findall(first.read_text())}
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
 def test_every_variable_is_a_setting(document):
     settings = {f"EDGELLM_{name.upper()}" for name in Config.__struct_fields__}
