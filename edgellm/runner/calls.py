@@ -1,9 +1,9 @@
-"""A step's calls of llama_decode, each done once though the step is tried again. Pure.
+"""A step's calls of llama_decode. Each is made once, even if the step is tried again. Pure.
 
-Most steps are one call. A picture is one of its own, and batch-invariant each sequence is. A call
-that finds no place leaves the memory as it was before that call: those before it have computed
-their rows, and their samplers and masks have gone on. So the same rows, tried again, are what is
-left of them. All rows of a sequence are in one call.
+Most steps are one call. A picture is a call of its own, and batch-invariant each sequence is. A
+call that finds no place leaves the memory as it was before that call; but earlier calls of the step
+have computed their rows, and their samplers and masks have moved on. So when the same rows are
+tried again, only what is left of them is computed. All rows of a sequence are in one call.
 """
 
 from collections.abc import Callable, Iterable
@@ -17,7 +17,7 @@ New = dict[int, tuple[Sampled, ...]]  # by seq_id
 class Calls:
     def __init__(self) -> None:
         self._rows: Rows = ()  # of the step that isn't finished
-        self._done: New = {}  # of each of its sequences that is computed, also where nothing is new
+        self._done: New = {}  # for each sequence that is computed, even if it has nothing new
 
     def run(
         self, rows: Rows, split: Callable[[Rows], Iterable[Rows]], compute: Callable[[Rows], New]

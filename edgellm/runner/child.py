@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from asyncio import Protocol, Task
     from asyncio.subprocess import Process
 
-DEATH_S = 10.0  # that a process may take which is killed
+DEATH_S = 10.0  # that a killed process may take to end
 _SMALLER = "try a smaller --ctx or a smaller quantization"
 _WATCHERS = "the kernel didn't, a program that watches over memory may have"
 _WORDLESS = {-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP}
@@ -32,10 +32,10 @@ _HUGE_PAGES = "glibc.malloc.hugetlb"
 async def start_worker(frames: "Protocol") -> "Process":
     """`frames` gets what comes from its stdout.
 
-    In a process group of its own: a Ctrl-C in the terminal is the gateway's to handle. Not in a
-    session: Linux shares the cores out by sessions (sched(7), autogroup), and a worker that is
-    alone in one gets less of them beside a busy neighbour."""
-    import asyncio  # a plan asks the oracle and no worker, and is 50 ms sooner without
+    It has a process group of its own, because a Ctrl-C in the terminal is the gateway's to handle;
+    but no session of its own. Linux divides the cores among sessions (sched(7), autogroup), and a
+    worker alone in one would get less of them beside a busy neighbour."""
+    import asyncio  # lazily: `plan` imports this file for the oracle only, and saves 50 ms
 
     read_fd, write_fd = os.pipe()
     try:
@@ -69,17 +69,17 @@ async def start_worker(frames: "Protocol") -> "Process":
 
 
 async def exit_code(process: "Process", last_words: "Task[None]") -> int | None:
-    """Of a process that has closed its pipe. It ends at once, unless native code holds it: None,
-    it didn't, and was killed; whoever waits for its answers is told within DEATH_S. Its last words
-    are waited for no longer, either: whom it has started may hold its stderr, and until that is
-    closed asyncio's `wait` waits, too."""
+    """Of a process that has closed its pipe. It should end at once; if native code holds it, it is
+    killed (None), so that whoever waits for its answers is told within DEATH_S. Its last words get
+    no more time than that either: a child of its may hold its stderr open, and until that is closed
+    asyncio's `wait` waits as well."""
     import asyncio
 
     ending = asyncio.create_task(process.wait())
     _, late = await asyncio.wait((ending, last_words), timeout=DEATH_S / 2)
     ending.cancel()
     if late:
-        process._transport.close()  # type: ignore[attr-defined] # its pipes; nothing else does
+        process._transport.close()  # type: ignore[attr-defined] # nothing else closes its pipes
     code = process.returncode
     if code is None:
         await kill(process, DEATH_S / 2)
@@ -87,7 +87,7 @@ async def exit_code(process: "Process", last_words: "Task[None]") -> int | None:
 
 
 async def kill(process: "Process", wait_s: float = DEATH_S) -> None:
-    """Returns when it is gone, or after so long: a call of a driver can hold one for ever."""
+    """Returns when it is gone, or after `wait_s`: a driver's call can hold a process for ever."""
     import asyncio
 
     with contextlib.suppress(ProcessLookupError):
@@ -97,15 +97,15 @@ async def kill(process: "Process", wait_s: float = DEATH_S) -> None:
 
 
 def with_huge_pages(tunables: str) -> str:
-    """glibc's malloc asks for huge pages (its manual, "Memory Allocation Tunables"), unless the
-    user has a word of their own on that. Most Linux systems give them only to who asks; and a step
-    reads all weights, which in pages of 4 KiB is an entry of the page tables for each of them."""
+    """Tunables by which glibc's malloc asks for huge pages (its manual, "Memory Allocation
+    Tunables"), unless the user has set that. Most Linux systems give them only on request. A step
+    reads all weights: with pages of 4 KiB, it also reads a page table entry for each of these."""
     if _HUGE_PAGES in tunables:
         return tunables
     return ":".join(filter(None, (tunables, f"{_HUGE_PAGES}=1")))
 
 
-# No driver is woken to answer a question about memory: it would take a context on every card.
+# A question about memory must not wake a driver, which would create a context on every card.
 _NO_DEVICES = {
     "CUDA_VISIBLE_DEVICES": "-1", "HIP_VISIBLE_DEVICES": "-1", "MUSA_VISIBLE_DEVICES": "-1",
     "GGML_VK_VISIBLE_DEVICES": "", "ASCEND_RT_VISIBLE_DEVICES": "", "GGML_METAL_DEVICES": "0",
@@ -114,7 +114,7 @@ _NO_DEVICES = {
 
 @dataclass(frozen=True, slots=True)
 class Piped:
-    """A child whose two pipes are read and written as they are; its log is for nobody."""
+    """A child whose pipes are used as bare file descriptors. Its stderr is thrown away."""
 
     process: "subprocess.Popen[bytes]"
     stdin_fd: int
@@ -156,8 +156,8 @@ def describe_exit(code: int) -> str:
 
 
 def n_oom_kills() -> int | None:
-    """How many processes the kernel has ended for want of memory since the boot (`oom_kill` of
-    /proc/vmstat, those of a cgroup's limit too). None: it doesn't tell."""
+    """How many processes the kernel has killed for want of memory since boot (`oom_kill` in
+    /proc/vmstat, which includes those of a cgroup's limit). None: it doesn't tell."""
     try:
         counts = dict(line.split() for line in Path("/proc/vmstat").read_text().splitlines())
         return int(counts["oom_kill"])
@@ -168,9 +168,9 @@ def n_oom_kills() -> int | None:
 def obituary(
     code: int, while_loading: bool, log: Iterable[str], *, oom_killed: bool | None = None
 ) -> EdgellmError:
-    """Why a worker that told us nothing itself is gone. `log` is what it said since it was ready,
-    or since it was started; `oom_killed`: whether the kernel has ended processes for want of memory
-    meanwhile, None where nobody knows."""
+    """Why a worker is gone that didn't say so itself. `log`: what it printed since it was ready, or
+    since it was started. `oom_killed`: whether the kernel has killed processes for want of memory
+    meanwhile; None: nobody knows."""
     ending, log = describe_exit(code), list(log)
     # The kernel's out-of-memory killer sends SIGKILL, and so do programs that come before it
     # (earlyoom, systemd-oomd); an allocator that gives up aborts, and says so.
@@ -184,13 +184,13 @@ def obituary(
         return DoesNotFit(
             f"the model's process ended ({ending}) while it loaded: {why}", hint=_SMALLER
         )
-    # Who is killed has no time for a word: the last one is of something else.
+    # A killed process can't explain itself: its last lines are about something else.
     words = "" if code in _WORDLESS else "; ".join(line for line in log[-3:] if line)
     return WorkerDied(f"the model's process ended ({ending})" + (f": {words}" if words else ""))
 
 
 def load_error(kind: str, text: str) -> EdgellmError:
-    """A worker's own word on a load that failed, by LoadFailed.kind."""
+    """The error for what a worker said of its failed load; `kind` as in LoadFailed."""
     if kind == "memory":
         return DoesNotFit(text, hint=_SMALLER)
     if kind == "file":

@@ -1,4 +1,4 @@
-"""What the loop counts, and its state in one message."""
+"""What the worker's loop counts, and its whole state in one message."""
 
 from dataclasses import dataclass
 from itertools import islice
@@ -8,7 +8,7 @@ from edgellm.runner.messages import Gauge
 from edgellm.runner.scheduler import Scheduler
 from edgellm.runner.sequence import Sequence
 
-_MOST_WAITING = 64  # of them a gauge tells, those that come next
+_MOST_WAITING = 64  # a gauge lists only the next ones
 
 
 @dataclass(slots=True)
@@ -25,9 +25,9 @@ class Counts:
     _n_decoded_before: int = 0
 
     def turn(self, batch: Batch, wall_s: float, n_running: int) -> None:
-        """A turn of the loop that computed `batch` while so many were running: one that continued
-        the only answer is what a plan predicts of one stream. Others may run and have no row of
-        it, where streams take turns."""
+        """A turn of the loop has computed `batch`. Counted apart is a turn that continued the only
+        answer: a plan predicts the speed of such a single stream. `n_running`: sequences, some of
+        which may have no row in the batch, where streams take turns."""
         n_told = self.n_decoded - self._n_decoded_before
         self._n_decoded_before = self.n_decoded
         if n_running == 1 and not batch.n_prompt_rows:
@@ -36,7 +36,7 @@ class Counts:
 
 
 def share_step(batch: Batch, running: dict[int, Sequence], seconds: float) -> None:
-    """Among those that had rows of it."""
+    """Divide a step among the sequences that had rows in it."""
     members = {row.seq_id for row in batch.rows}
     for seq_id in members:
         running[seq_id].step_share += 1 / len(members)

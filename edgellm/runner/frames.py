@@ -1,7 +1,7 @@
 """The pipe's format: a frame is a 4-byte little-endian length and a msgpack list of messages.
 
-One frame a step, not one a token: a wake-up of the reader costs more than what it reads. msgpack
-and not pickle, since the worker has parsed a file from the internet.
+One frame for each step, not for each token: waking the reader costs more than what it reads.
+msgpack and not pickle, because the worker has parsed a file from the internet.
 """
 
 from typing import Generic, TypeVar
@@ -11,7 +11,7 @@ import msgspec
 from edgellm.errors import BadRequest, EdgellmError
 
 _LENGTH_BYTES = 4
-_MAX_FRAME_BYTES = 256 << 20  # what one message may be, has bounds of its own, far below
+_MAX_FRAME_BYTES = 256 << 20  # far more than any one message may have
 
 _encoder = msgspec.msgpack.Encoder()
 T = TypeVar("T")
@@ -23,8 +23,8 @@ def encode_frame(messages: list[T]) -> bytes:
 
 
 def encode_request(message: object) -> bytes:
-    """A frame of one message that has a stranger's text in it. Raises BadRequest for text that is
-    none: half a surrogate pair."""
+    """A frame of one message with a client's text in it. Raises BadRequest if that can't be
+    encoded: it has half a surrogate pair."""
     try:
         return encode_frame([message])
     except UnicodeEncodeError as error:
@@ -32,8 +32,8 @@ def encode_request(message: object) -> bytes:
 
 
 def encode_frames(messages: list[T], most_bytes: int = _MAX_FRAME_BYTES) -> bytes:
-    """One frame; more of them where one would be longer than the reader takes. Raises EdgellmError
-    for a single message that is."""
+    """One frame, or several where one would be longer than the reader accepts. Raises EdgellmError
+    if a single message is."""
     frame = encode_frame(messages)
     if len(frame) - _LENGTH_BYTES <= most_bytes:
         return frame

@@ -1,8 +1,8 @@
-"""Requests that the worker owes an answer. The supervisor's half of the pipe.
+"""Requests that the worker owes an answer: the gateway's half of the pipe.
 
-The worker does not wait for readers: it would keep everybody's model waiting. So what slow ones
-have not taken yet lies here, and all of it together has a bound; beyond it the answer of which most
-lies here is given up.
+The worker doesn't wait for readers, who would keep everybody's model waiting. What slow readers
+have not taken yet lies here, and all of it together has a bound. Beyond that, the answer with the
+most unread bytes is given up.
 """
 
 import asyncio
@@ -30,11 +30,11 @@ from edgellm.runner.messages import (
 from edgellm.units import MIB, format_bytes
 
 _MOST_UNREAD_BYTES = 64 * MIB  # a text of 400,000 tokens; with 20 logprobs each, one of 19,000
-_GRACE_S = 5.0  # for a worker that has the request: it ends what is overdue between two steps
-# What Python takes for them, by tracemalloc; the letters of a delta's text apart.
+_GRACE_S = 5.0  # for a worker that has the request: it ends overdue ones between two steps
+# What Python takes for each, by tracemalloc; a delta's text comes on top.
 _EVENT_BYTES, _NOTE_BYTES, _LOGPROB_BYTES, _RIVAL_BYTES = 140, 400, 250, 160
 
-_MOST_LEFT = 1024  # a worker that died tells of none of them
+_MOST_LEFT = 1024  # streams without a reader: if the worker dies it will end none of them
 
 Reply: TypeAlias = Embedded | Scored | Tokenized | Obeyed | Steps
 
@@ -53,13 +53,13 @@ class Inflight:
         self._streams: dict[int, EventStream] = {}
         self._replies: dict[int, asyncio.Future[Reply]] = {}
         self._keys: dict[int, str] = {}  # of the streams
-        self._left: dict[int, str] = {}  # whose reader has left, and whose key they were
+        self._left: dict[int, str] = {}  # keys of streams whose reader has left
         self._on_left = on_left
-        self._owed: set[int] = set()  # streams whose end the worker has not told yet
-        self._deadlines: dict[int, asyncio.TimerHandle] = {}  # of those
+        self._owed: set[int] = set()  # streams that the worker has not ended yet
+        self._deadlines: dict[int, asyncio.TimerHandle] = {}  # of these
 
     def __len__(self) -> int:
-        """What the worker still owes. A client that reads its answer slowly takes no place."""
+        """What the worker still owes: an answer that only waits to be read doesn't count."""
         return len(self._owed) + len(self._replies)
 
     def open(
@@ -69,8 +69,8 @@ class Inflight:
         claim: Claim | None = None,
         held: Container[int] = (),
     ) -> "EventStream":
-        """`abandon` is called when its reader leaves early. `held`: requests that no worker has
-        yet, so that none tells them that their deadline has passed."""
+        """`abandon` is called when its reader leaves early. `held`: requests that no worker has got
+        yet: so no worker can end them when their deadline passes."""
         claim = claim or Claim()
         if claim.deadline_s is not None:
             now_s = time.monotonic()
@@ -83,7 +83,7 @@ class Inflight:
         return stream
 
     def n_of(self, key: str) -> int:
-        """Streams of this key whose end the worker still owes."""
+        """Streams of this key that the worker has not ended yet."""
         return sum(1 for request_id in self._owed if self._keys.get(request_id) == key)
 
     def close(self, request_id: int) -> None:
@@ -93,7 +93,7 @@ class Inflight:
         self._owes_no_more(request_id)
 
     def leaves(self, request_id: int, unread: Iterable[Event]) -> None:
-        """Its reader. What the worker says at its end, or has said, is for `on_left`."""
+        """Its reader has left. The end that the worker told, or will tell, is for `on_left`."""
         key = self._keys[request_id]
         for event in unread:
             if isinstance(event, Finished):
@@ -126,8 +126,8 @@ class Inflight:
             )
 
     def _too_late(self, request_id: int, asked_s: float) -> None:
-        """Whoever has been told nothing is not to wait for a worker that loads, that hangs, or
-        that computes a long step. An answer that has begun, the worker ends."""
+        """Whoever was told nothing so far shall not wait any longer for a worker that loads, hangs
+        or computes a long step. An answer that has begun is the worker's to end."""
         stream = self._streams.get(request_id)
         if stream is None or stream.has_begun:
             return
@@ -151,7 +151,7 @@ class Inflight:
         return future
 
     def deliver(self, message: FromWorker) -> None:
-        """What nobody waits for any more is dropped: the client left first."""
+        """Drops what nobody waits for any more: the client left first."""
         match message:
             case Delta(request_id, text, n_tokens, logprobs):
                 if stream := self._streams.get(request_id):
@@ -179,7 +179,7 @@ class Inflight:
                 pass  # Loading, Ready, LoadFailed, Gauge: the supervisor's own
 
     def fail(self, request_ids: set[int], error: EdgellmError) -> None:
-        """End these, whatever they waited for."""
+        """End these requests, streams and questions alike."""
         kind = type(error).__name__
         for request_id in request_ids:
             self._fail(
@@ -207,8 +207,8 @@ class Inflight:
 
 
 class EventStream(AsyncIterator[Event]):
-    """One answer, for the one who reads it. Deltas that have piled up come out as they are: who
-    reads slowly loses nothing. `aclose` before its end cancels it, also when nobody has begun."""
+    """One answer, for its one reader. A slow reader loses nothing: deltas pile up here, and come
+    out as they are. `aclose` before the end cancels the request, even if nothing was read yet."""
 
     def __init__(self, request_id: int, inflight: Inflight, abandon: Callable[[int], None]) -> None:
         self.request_id, self.abandon, self._inflight = request_id, abandon, inflight
@@ -216,7 +216,7 @@ class EventStream(AsyncIterator[Event]):
         self.has_begun = False
         self.on_end: Callable[[Event | None], None] | None = None  # None: nobody waited for it
         self._events: deque[Event] = deque()
-        self._news: asyncio.Future[None] | None = None  # somebody waits for it
+        self._news: asyncio.Future[None] | None = None  # the reader waits for it
         self._ended = self._is_given_up = False
 
     def put(self, event: Event) -> None:
@@ -232,7 +232,7 @@ class EventStream(AsyncIterator[Event]):
             self._news.set_result(None)
 
     def give_up(self, failed: Failed) -> None:
-        """It says no more than that, to whoever reads on."""
+        """Whoever reads on gets this, and nothing else."""
         self._events.clear()
         self._inflight.unread_bytes -= self.unread_bytes
         self.unread_bytes = 0
@@ -267,7 +267,7 @@ class EventStream(AsyncIterator[Event]):
 
 
 def _size_bytes(event: Event) -> int:
-    """Of memory, about."""
+    """The memory it takes, roughly."""
     if not isinstance(event, TextDelta):
         return _NOTE_BYTES if isinstance(event, Note) else _EVENT_BYTES
     n_bytes = _EVENT_BYTES + len(event.text)

@@ -1,13 +1,15 @@
-"""Whether a worker that owes something still lives.
+"""Whether a worker that owes something is still alive.
 
-Its pipe tells when it has ended. A call of a driver that never comes back ends nothing: all who
-wait would wait for ever, and nobody would say why.
+Its pipe tells when the process has ended. But a driver's call that never returns ends nothing: all
+who wait would wait for ever, and nobody would say why.
 
-Signs of life are what it says, and its processor time: a step of a slow CPU is silent for minutes,
-and so is a load from a slow disk, but both compute. Who waits for a device may do that in a loop,
-so to be busy is believed for so long only, far beyond what the plan expects of a step. What takes
-long on a thread beside the loop is no silence: the loop tells a gauge meanwhile. Silence is
-counted from look to look: while the machine sleeps, or the gateway is stopped, nobody listens.
+Signs of life are what the worker sends, and its CPU time. A step on a slow CPU is silent for
+minutes, and so is a load from a slow disk, but both compute. A process may also wait for a device
+in a busy loop, so CPU time is believed for a limited time, far beyond what the plan expects of a
+step. Long work on a thread beside the loop is no silence: the loop sends gauges meanwhile.
+
+Silence is added up from look to look, not read off a clock: while the machine sleeps, or the
+gateway is stopped, nobody listens.
 """
 
 import asyncio
@@ -20,27 +22,28 @@ import psutil
 from edgellm.selector.plan import Plan
 
 _LOOK_S = 5.0
+# At least so many seconds, or so many of the longest step that the plan expects:
 _LEAST_IDLE_S, _IDLE_STEPS = 120.0, 3.0
-_LEAST_BUSY_S, _BUSY_STEPS = 900.0, 10.0  # of steps as the plan expects the longest one
+_LEAST_BUSY_S, _BUSY_STEPS = 900.0, 10.0
 _UNKNOWN_STEP_S = 120.0
-_LOAD_S = 3600.0  # it says how far it is, but not all of it does
+_LOAD_S = 3600.0  # a load tells its progress, but not in all of its stages
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long it may be silent."""
+    """How long a worker may be silent."""
 
     look_s: float  # between looks
-    idle_s: float  # without taking processor time either
-    busy_s: float
+    idle_s: float  # if it takes no CPU time either
+    busy_s: float  # if it does
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What the gateway knows of it."""
+    """What the gateway knows of a worker."""
 
-    n_bytes: int  # that came from it, ever
-    owes: bool
+    n_bytes: int  # that it has ever sent
+    owes: bool  # an answer, or to become ready
     is_loading: bool
 
 
@@ -53,7 +56,7 @@ def patience_for(plan: Plan) -> Patience:
 
 
 class Liveness:
-    """Of one process. Pure: it is told the time."""
+    """One process's. Pure: it is told the time."""
 
     def __init__(self, patience: Patience, now_s: float) -> None:
         self._patience, self._looked_s = patience, now_s
@@ -61,8 +64,8 @@ class Liveness:
         self._n_bytes, self._cpu_s = 0, 0.0
 
     def look(self, now_s: float, heard: Heard, cpu_s: float | None) -> str | None:
-        """What is wrong with it, in words that follow "the model's process"; None: nothing that
-        one could see. `cpu_s`: what it has taken so far; None: nobody knows."""
+        """What is wrong, in words that follow "the model's process". None: nothing, as far as one
+        can see. `cpu_s`: the CPU time that it has taken so far; None: nobody knows."""
         listened_s = min(now_s - self._looked_s, 2 * self._patience.look_s)
         self._looked_s = now_s
         if heard.n_bytes != self._n_bytes or not heard.owes:
@@ -84,7 +87,7 @@ class Liveness:
 
 
 async def until_hung(pid: int, patience: Patience, heard: Callable[[], Heard]) -> str:
-    """Returns when it is, with words as `Liveness.look` has them."""
+    """Returns when it hangs, with the words of `Liveness.look`."""
     liveness = Liveness(patience, time.monotonic())
     while True:
         await asyncio.sleep(patience.look_s)

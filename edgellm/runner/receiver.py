@@ -1,7 +1,7 @@
-"""The worker's frames, handed on in the same turn of the event loop that reads them.
+"""The worker's frames, delivered in the very turn of the event loop that reads them.
 
-Through a StreamReader each would take two turns more: a subprocess's transport passes bytes on by
-call_soon, and then the reader's task has to wake. While llama.cpp keeps the caches for itself, a
+With a StreamReader each would take two more turns: a subprocess's transport passes its bytes on by
+call_soon, and then the reader's task has to wake up. While llama.cpp keeps the caches to itself, a
 turn takes tens of microseconds of the core that it computes on.
 """
 
@@ -40,7 +40,7 @@ class Receiver(asyncio.Protocol, Generic[T]):
             self._transport.close()
 
     def close(self) -> None:
-        """Nothing more is taken, though the other side may still be there."""
+        """Take nothing more, though the other side may still be there."""
         self._transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -16,14 +16,14 @@ class Stream:
     first_token_s: float | None = None
     last_token_s: float = 0.0
     gaps_s: "array[float]" = field(default_factory=lambda: array("f"))  # from step to step
-    marks: Mapping[int, bytes] = field(default_factory=dict)  # special tokens that are text here
+    marks: Mapping[int, bytes] = field(default_factory=dict)  # special tokens to show as text
     n_untold: int = 0  # tokens since the last Delta
-    has_text: bool = False  # there was one
-    progress_s: float = 0.0  # when it was told last
+    has_text: bool = False  # a Delta was told
+    progress_s: float = 0.0  # when a note of the prompt's progress was told last
     logprobs: list[TokenLogprob] = field(default_factory=list)
 
     def saw_token(self, now_s: float) -> None:
-        """Guesses that came true make several tokens of one step: the gap is the step's."""
+        """Where guesses came true, a step gives several tokens: the gap is between steps."""
         self.n_untold += 1
         if self.first_token_s is None:
             self.first_token_s = now_s
@@ -40,7 +40,7 @@ class Stream:
         )
 
     def timings_so_far(self, now_s: float) -> Timings:
-        """Without quantiles, which take longer with every token."""
+        """Without quantiles, which take longer to compute with every token."""
         started_s = self.started_s or now_s
         first_s = self.first_token_s or now_s
         return Timings(
@@ -51,6 +51,6 @@ class Stream:
 
 
 def _quantile(ascending: Sequence[float], ratio: float) -> float | None:
-    """The smallest that so many are not above. None of nothing."""
+    """By nearest rank. None: there are no numbers."""
     n = len(ascending)
     return ascending[min(n - 1, int(ratio * n))] if n else None

@@ -1,12 +1,12 @@
-"""What the gateway is told of the requests: text that is safe to show, and how each one ended.
+"""What the gateway is told of requests: text that is safe to show, and how each one ended.
 
-Messages are gathered here and go out together, when the loop says so. Of each request that runs
-there is a stream; what ends it is told once, and then there is none.
+Messages are gathered here, and go out together when the loop says so. Every request that is queued
+or runs has a stream here. Its end is told exactly once, and takes the stream away.
 
-Whatever goes out wakes the gateway, often on a core that computes. Where steps take a millisecond
-or two that is a good part of them, so text of a few steps goes out at once: as many messages, but
-one awakening, and later by less than a screen takes to show it. What somebody waits for (a first
-token, an end, an answer) never waits.
+Whatever goes out wakes the gateway, often on a core that is computing. Where steps take a
+millisecond or two that is a good part of them. So the text of a few steps goes out at once: as many
+messages, but one awakening, and less late than a screen takes to show it. What somebody waits for
+(a first token, an end, an answer) never waits.
 """
 
 from collections.abc import Callable, Iterable
@@ -20,8 +20,8 @@ from edgellm.runner.sequence import Sequence
 from edgellm.runner.stream import Stream
 from edgellm.runner.text import TextStream
 
-_HELD_S = 0.008  # that text may wait for more; half a picture of a screen with 60 a second
-_PROGRESS_S = 0.1  # between two words of how far a prompt is
+_HELD_S = 0.008  # that text may wait for more; half a frame of a 60 Hz screen
+_PROGRESS_S = 0.1  # between two notes of how far a prompt has been read
 
 
 class Telling:
@@ -31,7 +31,7 @@ class Telling:
         self._backend, self._tell, self._clock = backend, tell, clock
         self._streams: dict[int, Stream] = {}
         self._out: list[FromWorker] = []
-        self._is_awaited = False  # some of it
+        self._is_awaited = False  # somebody waits for some of it
         self._flushed_s = 0.0  # when it was due last
 
     def add(self, messages: Iterable[FromWorker]) -> None:
@@ -39,13 +39,13 @@ class Telling:
         self._is_awaited = True
 
     def flush(self) -> None:
-        """What was gathered goes out."""
+        """Send what was gathered."""
         if self._out:
             out, self._out, self._is_awaited = self._out, [], False
             self._tell(out)
 
     def flush_if_due(self, now_s: float, step_s: float) -> None:
-        """The same, unless all of it may wait for a next step that takes as long as the last."""
+        """The same, unless all of it may wait for the next step, if that takes `step_s` too."""
         if self._is_awaited or now_s + step_s > self._flushed_s + _HELD_S:
             self._flushed_s = now_s
             self.flush()
@@ -58,7 +58,7 @@ class Telling:
         self.add([Rejected(request_id, words, error.http_status, error.param, kind, sizes)])
 
     def too_late(self, request_id: int, where: str, elapsed_s: float) -> None:
-        """Its client has stopped waiting before anything was said."""
+        """Its client has stopped waiting, and was told nothing so far."""
         error = DeadlinePassed(
             f"the deadline passed {where}, {elapsed_s:.1f} s after the request came",
             hint="come back later, or with a later X-Request-Deadline",
@@ -72,7 +72,7 @@ class Telling:
         return stream
 
     def open(self, request_id: int, stream: Stream) -> None:
-        """It waits for its turn."""
+        """It has been queued."""
         self._streams[request_id] = stream
 
     def started(self, sequence: Sequence, now_s: float) -> None:
@@ -82,7 +82,8 @@ class Telling:
             self._prompt_read(sequence, stream, now_s)
 
     def read_on(self, running: Iterable[Sequence], now_s: float) -> None:
-        """A step that had rows of prompts is done; their first and last word is told elsewhere."""
+        """A step with rows of prompts is done. (The first and the last note of a prompt come from
+        `started` and `show`.)"""
         for sequence in running:
             if sequence.params.tells_progress and not sequence.n_output:
                 stream = self._streams[sequence.request_id]
@@ -97,7 +98,7 @@ class Telling:
         stream.progress_s = now_s
 
     def show(self, output: Output, now_s: float, stop: Callable[[], None]) -> None:
-        """A token more. `stop` is called where its text ends the sequence here."""
+        """One more token. `stop` is called if its text ends the sequence here."""
         sequence = output.sequence
         stream = self._streams[sequence.request_id]
         if sequence.params.tells_progress and stream.first_token_s is None:
@@ -122,11 +123,12 @@ class Telling:
             self._end(sequence, reason, shown)
 
     def cancelled(self, sequence: Sequence) -> None:
-        """Nobody reads any more: what was held back is not told."""
+        """Nobody reads any more, so what was held back isn't told."""
         self._done(sequence, self._streams.pop(sequence.request_id), "cancelled")
 
     def overdue(self, sequence: Sequence, now_s: float) -> None:
-        """Its client has stopped waiting. What was said is an answer, nothing is none."""
+        """Its client has stopped waiting. Text that was written counts as an answer; without any,
+        the request has failed."""
         if sequence.n_output:
             self._end(sequence, "deadline")
             return
@@ -143,8 +145,8 @@ class Telling:
     def _text(
         self, sequence: Sequence, stream: Stream, shown: str, *, is_last: bool = False
     ) -> None:
-        """What the tokens behind the last text were is told at the end, though they have none; but
-        of text that was left out, not its tokens either."""
+        """Tell `shown`. At the end, also the logprobs of last tokens that added no text; but not if
+        their text was cut off by a stop string."""
         is_due = is_last and stream.logprobs and not stream.text.stopped
         if shown or is_due:
             told: tuple[TokenLogprob, ...] = ()

@@ -1,4 +1,4 @@
-"""What a worker says on its stderr, and what of it belongs to its death."""
+"""What a worker prints on its stderr, and which of it explains its death."""
 
 from asyncio import StreamReader
 from collections import deque
@@ -12,11 +12,11 @@ _READ_BYTES = 1 << 18
 
 
 class Words:
-    """`log` keeps the last ones of all lives, for people."""
+    """`log` has the last lines of all workers, for people to read."""
 
     def __init__(self) -> None:
         self.log: deque[str] = deque(maxlen=_LINES)
-        self._own: deque[str] = deque(maxlen=_LINES)  # of this life, since it began or was ready
+        self._own: deque[str] = deque(maxlen=_LINES)  # this worker's, since its start or Ready
         self._n_oom_kills: int | None = None
 
     def begin(self) -> None:
@@ -29,7 +29,7 @@ class Words:
         self._own.clear()
 
     async def read(self, stderr: StreamReader) -> None:
-        """Until its end. In pieces, since a line of native code may be of any length."""
+        """Until its end. In pieces, because native code may print a line of any length."""
         rest = ""
         while data := await stderr.read(_READ_BYTES):
             *ended, rest = (rest + data.decode("utf-8", "replace")).split("\n")
