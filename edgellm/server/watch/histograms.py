@@ -2,11 +2,11 @@
 
 from bisect import bisect_left
 from collections.abc import Iterator
+from itertools import accumulate
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
 
 class Buckets:
@@ -41,9 +41,7 @@ class Histogram(Collector):
     def collect(self) -> Iterator[Metric]:
         family = HistogramMetricFamily(self._name, self._help, labels=("model",))
         for model, buckets in self._of.items():
-            n, told = 0, []
-            for bound, count in zip((*self._bounds, float("inf")), buckets.counts, strict=True):
-                n += count
-                told.append((floatToGoString(bound), float(n)))
+            names = (*(str(float(bound)) for bound in self._bounds), "+Inf")
+            told = [*zip(names, map(float, accumulate(buckets.counts)), strict=True)]
             family.add_metric((model,), told, buckets.total)
         yield family
