@@ -120,7 +120,11 @@ class Models:
     that is nobody's.
     """
 
-    def __init__(self, served: Iterable[Served] = (), aliases: Iterable[str] = ()) -> None:
+    def __init__(
+        self, served: Iterable[Served] = (), aliases: Iterable[str] = (), key: str | None = None
+    ) -> None:
+        """`key`: whose they are, of one that may not ask all. None: all are here."""
+        self._key = key
         self._served = list(served)
         self._aliases = tuple(aliases)
         self._is_any, self._plain = _ANY in self._aliases, {*map(_plain, self._aliases)}
@@ -128,12 +132,14 @@ class Models:
     def __iter__(self) -> Iterator[Served]:
         return iter(tuple(self._served))
 
-    def only(self, names: Iterable[str] | None) -> "Models":
-        """Those by these names, as they are at this moment; None: all, whatever comes and goes."""
+    def only(self, names: Iterable[str] | None, key: str | None = None) -> "Models":
+        """Those by these names, as they are at this moment; None: all, whatever comes and goes.
+        `key`: whose names they are."""
         if names is None:
             return self
         wanted = tuple(names)
-        return Models((one for one in self if any(map(one.answers_to, wanted))), self._aliases)
+        found = (one for one in self if any(map(one.answers_to, wanted)))
+        return Models(found, self._aliases, key)
 
     def add(self, served: Served) -> None:
         self._served.append(served)
@@ -167,17 +173,21 @@ class Models:
         shown = name if len(name) <= _MAX_ECHO else name[:_MAX_ECHO] + "…"
         ours = ", ".join(served.name for served in self._served) or "nothing yet"
         raise ModelNotFound(
-            f"no model {shown!r} is served here, but {ours}",
-            hint=f"{self._way_to(shlex.quote(shown))}; "
-            f"`--alias {shlex.quote(shown)}` lets the one that is served answer to it",
+            f"no model {shown!r} is {self._here}, but {ours}",
+            hint=self._hint(_ways_to(shlex.quote(shown), self._served)),
             param="model",
         )
 
-    def _way_to(self, name: str) -> str:
-        """What would have a model of that name served."""
-        if any(served.may_go for served in self._served):  # all that are on this disk
-            return f"`edgellm pull {name}` brings a model of that name here, and it is served then"
-        return f"`edgellm serve {name}` would load a model of that name"
+    @property
+    def _here(self) -> str:
+        return "served here" if self._key is None else f"served here for the key {self._key}"
+
+    def _hint(self, way: str) -> str:
+        """`way`: for who may change what is served. Whether there are models that a key may not
+        ask, it isn't told."""
+        if self._key is None:
+            return way
+        return f"`models` in [keys.{self._key}] of the settings says which it may ask"
 
     def _named(self, name: str) -> Served | None:
         """A short form may be another's whole name: of two quantizations one has it by itself."""
@@ -196,7 +206,7 @@ class Models:
         if name:
             return self.find(name)
         if not self._served:
-            raise NotServing("no model is served here yet", hint=_LOADS_ONE)
+            raise NotServing(f"no model is {self._here} yet", hint=self._hint(_LOADS_ONE))
         return min(self._served, key=lambda served: served.kind != "generative")
 
     def generative(self, name: str | None) -> Served:
@@ -213,7 +223,7 @@ class Models:
             for served in self._served:
                 if served.kind == kind:
                     return served
-            raise ModelNotFound(f"no {kind} model is served here", hint=_LOADS_ONE)
+            raise ModelNotFound(f"no {kind} model is {self._here}", hint=self._hint(_LOADS_ONE))
         served = self.find(name)
         if served.kind != kind:
             raise BadRequest(
@@ -224,6 +234,15 @@ class Models:
                 param="model",
             )
         return served
+
+
+def _ways_to(name: str, served: Iterable[Served]) -> str:
+    """What would have requests for that name answered."""
+    if any(one.may_go for one in served):  # all that are on this disk
+        way = f"`edgellm pull {name}` brings a model of that name here, and it is served then"
+    else:
+        way = f"`edgellm serve {name}` would load a model of that name"
+    return f"{way}; `--alias {name}` lets the one that is served answer to it"
 
 
 def _a(kind: Kind) -> str:

@@ -32,6 +32,30 @@ def test_what_a_key_may_not_ask_is_not_there_for_openais_client(fenced):
         assert client.chat.completions.create(model="", messages=HI).model == "tiny"
 
 
+def test_who_may_not_ask_a_model_hears_of_its_own_ones_and_where_that_is_said(fenced):
+    answers = [
+        httpx2.post(f"{fenced.url}{path}", json={"model": name, **body}, headers=signed("anna"))
+        for name in ("other", "nowhere")
+        for path, body in (
+            ("/v1/chat/completions", {"messages": HI}),
+            ("/v1/embeddings", {"input": "x"}),
+            ("/v1/messages", {"messages": HI, "max_tokens": 9}),
+        )
+    ]
+    answers.append(
+        httpx2.post(f"{fenced.url}/v1/rerank", json={"query": "x", "documents": ["y"]},
+                    headers=signed("anna"))
+    )  # fmt: skip
+    for answer in answers:
+        words = answer.json()["error"]["message"]
+        assert answer.status_code == 404
+        assert "served here for the key anna" in words
+        assert "`models` in [keys.anna] of the settings says which it may ask" in words
+        assert "mini" not in words
+        assert "edgellm serve" not in words
+        assert "other" not in words.replace("no model 'other'", "")
+
+
 def test_nor_for_anthropics(fenced):
     with anthropic.Anthropic(
         base_url=fenced.url, api_key="secret-of-anna", max_retries=0
