@@ -16,7 +16,7 @@ from edgellm.server.door.bodies import Bodies
 from edgellm.server.door.gate import Gate
 from edgellm.server.door.terms import Terms
 from edgellm.server.envelope import HTTPProblem
-from edgellm.server.gateway import Gateway, gateway_of
+from edgellm.server.gateway import Gateway, check_quota, gateway_of
 from edgellm.server.guard import Guard
 from edgellm.server.manners import USUAL, Manner, error_of
 from edgellm.server.ollama.wire import MANNER as OLLAMA
@@ -122,14 +122,25 @@ _LM_STUDIO = (
 )
 
 
+# These have a model compute: a key that has nothing left is told so before its body is read.
+_COMPUTING = frozenset({
+    text.chat, text.completions, completion, infill, anthropic.messages, responses.respond,
+    ollama.chat, ollama.generate, audio.transcribe, rerank, embeddings.embeddings,
+    embeddings.native_embeddings, ollama_embed.embed, ollama_embed.embeddings,
+})  # fmt: skip
+
+
 class _Endpoint:
     """A handler as ASGI, with nothing between what it sends and the guard."""
 
     def __init__(self, handler: Callable[[Request], Awaitable[ASGIApp]]) -> None:
-        self._handler = handler
+        self._handler, self._computes = handler, handler in _COMPUTING
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = await self._handler(Request(scope, receive, send))
+        request = Request(scope, receive, send)
+        if self._computes:
+            check_quota(request)
+        response = await self._handler(request)
         await response(scope, receive, send)
 
 

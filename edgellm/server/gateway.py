@@ -59,7 +59,13 @@ def key_of(request: Request) -> Key:
 
 def models_of(request: Request) -> Models:
     """Those that are there for whoever asks."""
-    return gateway_of(request).models.only(key_of(request).models)
+    key = key_of(request)
+    return gateway_of(request).models.only(key.models, key.name)
+
+
+def check_quota(request: Request) -> None:
+    """Before any work for a request that has a model compute. Raises QuotaExceeded."""
+    gateway_of(request).books.check(key_of(request))
 
 
 def check_admin(request: Request) -> None:

@@ -23,7 +23,8 @@ def report_text(told: Report, by: str, since: str, until: str, columns: int | No
     if not told.rows:
         return "\n".join([f"nobody has asked {span}", *_below(told, columns)])
     groups = _grouped(told.rows, by)
-    rows = [_cells(name, group, _all_tokens(told.rows)) for name, group in groups.items()]
+    nameless = {"key": _ANYBODY, "model": DASH}.get(by, "")
+    rows = [_cells(name or nameless, row, _all_tokens(told.rows)) for name, row in groups.items()]
     if len(groups) > 1:
         rows.append(_cells("all", _summed("", told.rows), None))
     headings = (by.upper(), *_HEADINGS, told.currency, _BAR)
@@ -107,7 +108,7 @@ def _all_tokens(rows: Iterable[Row]) -> int:
 def _cells(name: str, row: Row, n_all: int | None) -> list[str]:
     ratio = row.n_tokens / n_all if n_all else None
     return [
-        plain(name) or _ANYBODY,
+        plain(name),
         f"{row.n_requests:,}",
         f"{row.n_refused:,}" if row.n_refused else "",
         f"{row.n_prompt:,}",

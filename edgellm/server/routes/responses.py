@@ -48,7 +48,6 @@ async def respond(request: Request) -> ASGIApp:
     answers = await _answers(request, served, asked)
     head = new_head("resp_", served, asked.chat.model)
     if asked.response.background:
-        gateway_of(request).books.check(key_of(request), served.name)
         return _begun(request, asked, head, answers)
     keep = _keep(request, asked)
     if not asked.chat.stream:

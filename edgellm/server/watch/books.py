@@ -38,6 +38,7 @@ class Clocks:
     now: Callable[[], datetime] = datetime.now
 
 
+NO_MODEL = ""  # of a refusal: nobody has read yet which was asked
 _CLOCKS, _TARIFF = Clocks(), Tariff()
 _UNBOUNDED = Today(0, 0.0)  # of a key that no day's end concerns: nothing is counted for it
 
@@ -73,9 +74,9 @@ class Books:
 
     # ── requests ─────────────────────────────────────────────────────────────
 
-    def check(self, key: Key, model: str) -> None:
-        """Before what its client doesn't wait for. Raises QuotaExceeded where `visit` would now."""
-        self._asked(self._quotas.check, key, model)
+    def check(self, key: Key) -> None:
+        """Before it is read which model is asked. Raises QuotaExceeded where `visit` would now."""
+        self._asked(self._quotas.check, key, NO_MODEL)
 
     @contextmanager
     def visit(self, key: Key, model: str, watch: Watch, prompt_bytes: int) -> Iterator[None]:

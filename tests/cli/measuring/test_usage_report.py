@@ -93,6 +93,11 @@ def test_who_asked_without_a_key_is_anybody():
     assert "anybody" in rows_of(report_text(told, "key", FIRST, LAST, None))
 
 
+def test_what_was_refused_before_its_model_was_read_has_a_dash_for_one():
+    told = Report(rows=[row(1, "anna", "", n_refused=3)])
+    assert rows_of(report_text(told, "model", FIRST, LAST, None))["–"].startswith("0 3")
+
+
 def test_in_a_narrow_terminal_each_key_keeps_its_line_and_its_numbers():
     text = shown(columns=80, price_per_kwh=0.3, currency="EUR")
     assert rows_of(text)["KEY"] == "REQUESTS REFUSED PROMPT CACHED WRITTEN TIME ENERGY EUR"

@@ -8,7 +8,7 @@ import ollama
 import openai
 import pytest
 from server.key_runs import HI, ask, get, key, ollama_client, openai_client, serving, signed
-from server.server_fakes import HANG, served, served_embedding, words
+from server.server_fakes import HANG, refusals, served, served_embedding, words
 
 from edgellm.chat.events import TextDelta
 
@@ -47,10 +47,10 @@ def test_a_day_that_is_used_up_is_no_reason_to_knock_again_at_once():
             pytest.raises(openai.RateLimitError, match="used 9 tokens today, of 9 a day") as told,
         ):
             client.chat.completions.create(model="tiny", messages=HI)
-        (row,) = get(live, "anna", "/edgellm/usage").json()["rows"]
+        refused, _ = get(live, "anna", "/edgellm/usage").json()["rows"]
     headers = told.value.response.headers
     assert (headers["retry-after"], headers["x-should-retry"]) == ("43200", "false")
-    assert row["n_refused"] == 1
+    assert refused["n_refused"] == 1
 
 
 def test_anthropics_client_reads_it_as_its_own_error():
@@ -104,8 +104,8 @@ def test_a_response_of_the_background_is_refused_before_it_is_begun():
             pytest.raises(openai.RateLimitError, match="used 9 tokens of late, of 5"),
         ):
             client.responses.create(model="tiny", input="Hi", background=True)
-        (row,) = get(live, "anna", "/edgellm/usage").json()["rows"]
-    assert (row["n_requests"], row["n_refused"]) == (1, 1)
+        refused, asked = get(live, "anna", "/edgellm/usage").json()["rows"]
+    assert (asked["n_requests"], refused["n_refused"]) == (1, 1)
 
 
 def test_so_many_at_once_and_no_more_and_a_client_that_leaves_makes_room():
@@ -123,8 +123,8 @@ def test_so_many_at_once_and_no_more_and_a_client_that_leaves_makes_room():
         while get(live, "anna", "/edgellm/usage").json()["allowances"][0]["n_running"]:
             until_free.wait(0.01)
         ask(live, "anna")
-        row = get(live, "anna", "/edgellm/usage").json()["rows"][0]
-    assert (row["n_requests"], row["n_refused"]) == (2, 1)
+        refused, row = get(live, "anna", "/edgellm/usage").json()["rows"]
+    assert (row["n_requests"], refused["n_refused"]) == (2, 1)
     assert row["n_output"] == 3  # one that was written before it left, and two
     assert row["n_prompt"] == 14
 
@@ -184,3 +184,21 @@ def test_every_route_that_computes_counts_and_is_bounded(path, body, stream):
     assert [answer.status_code for answer in answers] == [200, 429], answers[-1].text
     assert "used" in answers[1].text
     assert int(answers[1].headers["retry-after"]) == 43200
+
+
+@pytest.mark.parametrize("bound", [{"tokens_per_day": 9}, {"tokens_per_minute": 9}])
+def test_who_has_nothing_left_is_told_before_the_body_is_read(bound):
+    """One that isn't even JSON, and names no model: it is counted once all the same."""
+    with serving(key("anna", **bound), key("boss", admin=True)) as live:
+        ask(live, "anna")
+        json = {"content-type": "application/json"}
+        for path in ("/v1/chat/completions", "/api/generate", "/v1/embeddings", "/infill"):
+            answer = httpx2.post(f"{live.url}{path}", content="{", headers=signed("anna") | json)
+            assert answer.status_code == 429, path
+        counted = httpx2.post(f"{live.url}/tokenize", json={"content": "x"}, headers=signed("anna"))
+        assert counted.status_code == 200
+        rows = get(live, "anna", "/edgellm/usage").json()["rows"]
+        assert [(row["model"], row["n_requests"], row["n_refused"]) for row in rows] == [
+            ("", 0, 4), ("tiny", 1, 0),
+        ]  # fmt: skip
+        assert refusals(live, **signed("boss")) == {"rate_limit_exceeded": 4}
