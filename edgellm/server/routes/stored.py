@@ -22,7 +22,7 @@ _NO = ("", "false", "0")
 _INSTEAD = {  # by the path's last step
     "compact": 'with truncation: "auto" a response goes on without the oldest turns; or have the '
     "model sum the conversation up, and begin anew with that as input",
-    "conversations": "here a conversation is its responses: name the one that goes before as "
+    "conversations": "a conversation is its responses: name the one that goes before as "
     "previous_response_id",
 }
 
