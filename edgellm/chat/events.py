@@ -1,6 +1,6 @@
-"""What an answer is made of, in the order it comes: deltas, then one Finished or one Failed.
+"""The events of an answer, in the order they come: deltas, then one Finished or one Failed.
 
-What an ending means is said here, once: dialects only have other words for an `End`.
+What an ending means is decided here, once: dialects only translate an `End`.
 """
 
 from dataclasses import dataclass, field
@@ -16,7 +16,8 @@ End = Literal["model", "stop_word", "calls", "length", "deadline", "cancelled"]
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprob:
-    """One shown token and its likeliest rivals, before any sampler but the mask touched them."""
+    """A token and its likeliest rivals, by the model's own odds: only a structure's mask has been
+    applied."""
 
     token: int
     piece: bytes
@@ -63,7 +64,7 @@ class Timings:
 
 
 class PromptRead(msgspec.Struct, frozen=True, tag=True):
-    """How far a prompt has been read, for who asked to hear it. Tokens."""
+    """How many tokens of a prompt are read, for requests that ask for it."""
 
     n_prompt: int
     n_cached: int  # of n_prompt, those whose KV was already there
@@ -72,7 +73,7 @@ class PromptRead(msgspec.Struct, frozen=True, tag=True):
 
 
 class SoFar(msgspec.Struct, frozen=True, tag=True):
-    """What an answer would tell if it ended here, for who asked to hear it: as Finished does."""
+    """What Finished would say if the answer ended here, for requests that ask for it."""
 
     n_prompt: int
     n_cached: int
@@ -112,7 +113,7 @@ class Finished:
 
     @property
     def is_cut(self) -> bool:
-        """There would have been more of it."""
+        """Whether there would have been more of it."""
         return self.reason in ("length", "deadline")
 
 
@@ -125,7 +126,7 @@ class Failed:
     sizes: tuple[int, int] | None = None  # a ContextTooLong's
 
 
-Note: TypeAlias = PromptRead | SoFar  # beside the answer, and no part of it
+Note: TypeAlias = PromptRead | SoFar  # beside the answer, not part of it
 Told: TypeAlias = TextDelta | ReasoningDelta | ToolCallDelta | Note | Finished  # to a client
 Event: TypeAlias = Told | Failed
 ENDINGS: Final = (Finished, Failed)

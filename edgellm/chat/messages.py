@@ -1,4 +1,4 @@
-"""What a client asks, in no dialect's words: messages, tools, sampling, structure."""
+"""A request in terms of no dialect: messages, tools, sampling, structure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -33,7 +33,7 @@ class Message:
 
     @property
     def is_begun(self) -> bool:
-        """An answer that may have more to say: it has not called any tools."""
+        """Whether it is an answer that can be continued: one that calls no tools."""
         return self.role == "assistant" and not self.tool_calls
 
     @property
@@ -185,28 +185,28 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class GenerateParams:
-    """All of a request but its words: the same for chat and for plain completion."""
+    """All of a request but its text: the same for chats and plain completions."""
 
     sampling: SamplingParams = field(default_factory=SamplingParams)
-    said: tuple[str, ...] = field(default=(), kw_only=True)  # fields of it that the request named
+    said: tuple[str, ...] = field(default=(), kw_only=True)  # fields of it that the request set
     max_tokens: int | None = None  # None: to the end of the context
     stop: tuple[str, ...] = ()
     structure: Structure | None = None
-    markers: tuple[str, ...] = ()  # special tokens that are text here; others are never shown
+    markers: tuple[str, ...] = ()  # special tokens that are shown as text; others never are
     n: int = 1
     logprobs: int | None = None  # rivals shown for each token; None: no logprobs at all
-    post_sampling_probs: bool = False  # they are what the samplers left, not the model's own
+    post_sampling_probs: bool = False  # log-probabilities after the samplers, not the model's
     cache_prompt: bool = True
-    is_read: bool = True  # as it comes, word for word; else its end is what is waited for
+    is_read: bool = True  # somebody reads along as it comes; else its end is waited for
     claim: Claim = field(default_factory=Claim)
     n_draft_max: int | None = None  # tokens guessed in one step; 0: none. None: as many as pay
-    n_draft_min: int = 0  # fewer guesses than that are not worth a step's while
+    n_draft_min: int = 0  # fewer than that are not tried
     draft_p_min: float = 0.0  # a draft model that is less sure of a token stops before it
     adapters: AdapterSet = ()
-    pictures: Pictures | None = None  # seen where the prompt has their mark
-    tells_progress: bool = False  # how far the prompt is, while it is read
-    tells_timings: bool = False  # with each text, those so far
-    n_indent: int = 0  # blanks that a line but the first begins with, or the answer ends there
+    pictures: Pictures | None = None  # their mark in the prompt is where each stands
+    tells_progress: bool = False  # PromptRead events
+    tells_timings: bool = False  # SoFar events
+    n_indent: int = 0  # an answer ends at a line, but the first, with fewer leading blanks
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +216,7 @@ class ChatRequest:
     params: GenerateParams = field(default_factory=GenerateParams)
     stream: bool = False
     include_usage: bool = False
-    structure_field: str = "response_format"  # by which name the client asked for its structure
+    structure_field: str = "response_format"  # what the client calls its structure, for errors
     tools: tuple[Tool, ...] = ()
     tool_choice: ToolChoice = field(default_factory=ToolChoice)
     parallel_tool_calls: bool = True
@@ -224,7 +224,7 @@ class ChatRequest:
     reasoning_format: ReasoningFormat = "auto"
     reasoning_budget: int | None = None  # tokens of thought; None: no bound
     lora: Mapping[int, float] | None = None  # scales by adapter id; None: those for everybody
-    continues: bool = False  # the last message is what the answer has said by now
+    continues: bool = False  # the answer continues the last message
 
 
 @dataclass(frozen=True, slots=True)

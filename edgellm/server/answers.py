@@ -1,8 +1,8 @@
 """One request to the engine, and its answers back as one stream of (answer's index, event).
 
 A request may want several answers: its prompts times `n`. Each is a request of its own to the
-engine, which shares their prompt. Here is where "every request ends once" is kept: the stream
-ends after the last answer's Finished, or raises once, and then nothing of it runs any longer.
+engine, which shares their prompt. "Every request ends once" is kept here: the stream ends after the
+last answer's Finished, or raises once, and after that nothing of it runs on.
 """
 
 import asyncio
@@ -42,8 +42,7 @@ def unbooked(model: str, watch: Watch, prompt_bytes: int) -> AbstractContextMana
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What the engine is asked for, and what the client calls two parts of it, for errors that
-    blame one of these."""
+    """What the engine is asked for; and what the client calls two of its parts, for errors."""
 
     prompts: Prompts
     params: GenerateParams
@@ -53,7 +52,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Counter:
-    """What every request passes: it is let in, counted, priced, and put to somebody's account."""
+    """What every request passes: it is let in, counted, priced, and booked on a key's account."""
 
     metrics: Metrics
     enter: Callable[[], Awaitable[None]] = walk_in  # returns when it may go in
@@ -63,7 +62,7 @@ class Counter:
 
 
 async def answer(served: Served, asked: Asked, counter: Counter) -> Answers:
-    """Index p × n + i is prompt p's answer i. Closing it cancels; a Failed is raised."""
+    """Answer i to prompt p has the index p × n + i. Closing this cancels; a Failed is raised."""
     blamed = text_is_called(asked.text_field, asked.structure_field)
     wanted = [
         _one(p * asked.params.n + i, served.engine, prompt, _variant(asked.params, i))
@@ -87,14 +86,14 @@ async def answer(served: Served, asked: Asked, counter: Counter) -> Answers:
 
 
 class Read(Protocol):
-    """What came of texts that were only read: vectors, scores."""
+    """The result for texts that are only read: vectors, scores."""
 
     @property
     def n_tokens(self) -> int: ...
 
 
 async def read(served: Served, work: Callable[[], Awaitable[R]], counter: Counter) -> R:
-    """Let in and counted as an answer is, for requests that nothing is written for."""
+    """The same for requests whose texts are only read: let in, counted, booked."""
     metered = counter.metrics.watch(served.name, 1)
     with metered as watch, counter.visit(served.name, watch, 0):
         await counter.enter()
@@ -104,12 +103,12 @@ async def read(served: Served, work: Callable[[], Awaitable[R]], counter: Counte
 
 
 def _bytes_of(prompts: Prompts) -> int:
-    """Of one of them, about: a token is 4 bytes."""
+    """About the largest one's size: a token counts as 4 bytes."""
     return max((len(one) * (1 if isinstance(one, str) else 4) for one in prompts), default=0)
 
 
 def _variant(params: GenerateParams, i: int) -> GenerateParams:
-    """Answer `i` alone. A seed counts on, or all answers would be the same."""
+    """For answer `i` alone: with a seed of its own, or all answers would be the same."""
     seed = params.sampling.seed
     seeded = None if seed is None else (seed + i) % 0xFFFF_FFFF
     return replace(params, n=1, sampling=replace(params.sampling, seed=seeded))
@@ -118,7 +117,7 @@ def _variant(params: GenerateParams, i: int) -> GenerateParams:
 async def _one(
     index: int, engine: Engine, prompt: str | tuple[int, ...], params: GenerateParams
 ) -> _Events:
-    """Up to the ending. A stream that stops without is a worker that didn't keep its word."""
+    """The events up to the ending. One must come: WorkerDied where the stream stops without."""
     # An engine's iterator can be closed: its Protocol says so, the type doesn't.
     stream = cast(AsyncGenerator[Event, None], engine.generate(prompt, params))
     del prompt, params

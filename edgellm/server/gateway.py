@@ -39,7 +39,7 @@ class Gateway:
         self.metrics.refused(error)
 
     def left(self, served: Served, key: str, finished: Finished) -> None:
-        """An answer that nobody reads any more had come so far."""
+        """Books an answer whose client has left, as far as it had come."""
         self.books.left(key, served.name, self.live.priced(served.engine, finished))
 
     def listens_at(self, url: str) -> None:
@@ -52,13 +52,13 @@ def gateway_of(request: Request) -> Gateway:
 
 
 def key_of(request: Request) -> Key:
-    """By which the guard let it in. A path that needs none has none: there this is a bug."""
+    """The key by which the guard let the request in. On a path that needs none, this is a bug."""
     key: Key = request.state.key
     return key
 
 
 def models_of(request: Request) -> Models:
-    """Those that are there for whoever asks."""
+    """The models that the request's key may ask."""
     key = key_of(request)
     return gateway_of(request).models.only(key.models, key.name)
 
@@ -86,14 +86,14 @@ def counter_of(request: Request) -> Counter:
 
 
 def hold_of(request: Request) -> Hold:
-    """Where more memory is counted that it takes."""
+    """Where memory that the request takes beside its body is counted."""
     hold: Hold = request.state.hold
     return hold
 
 
 async def body_of(request: Request) -> Bytes:
-    """Raises HTTPProblem. Starlette's own would keep it until the answer has ended; and pieces that
-    are kept to be joined would leave holes in the heap, which the process could not give back."""
+    """Raises HTTPProblem. Starlette's `body()` would keep it until the answer has ended, and would
+    join a list of pieces, which leaves holes in the heap that the process can't give back."""
     body = bytearray()
     try:
         async with aclosing(request.stream()) as pieces:

@@ -38,7 +38,7 @@ _LOOK_AGAIN_S = 0.02
 
 
 class Keeper(Protocol):
-    """What an application tells of its door: `app.state.gateway`."""
+    """What the server needs of an application: its `app.state.gateway`."""
 
     @property
     def access(self) -> Access: ...
@@ -52,7 +52,7 @@ class Keeper(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Bind:
-    """Where to listen. With `unix_path` the others mean nothing."""
+    """Where to listen. With a `unix_path` the other fields are ignored."""
 
     host: str = "127.0.0.1"
     port: int = 8484  # 0: any that is free
@@ -61,7 +61,7 @@ class Bind:
 
     @property
     def is_private(self) -> bool:
-        """Nobody but this machine can reach it."""
+        """Whether only this machine can reach it."""
         if self.unix_path or self.host == "localhost":
             return True
         try:
@@ -71,7 +71,7 @@ class Bind:
 
 
 def check_reach(bind: Bind, *, has_key: bool, insecure: bool) -> None:
-    """Raises ConfigError for a place that others reach and no key protects."""
+    """Raises ConfigError for an address that others can reach, and that no key protects."""
     if not (bind.is_private or has_key or insecure):
         raise ConfigError(
             f"{bind.host} can be reached by others, and no API key is set",
@@ -90,9 +90,9 @@ async def serve(
     insecure: bool = False,
     max_connections: int | None = None,
 ) -> None:
-    """Returns when it has stopped. `on_started` gets the URL, with the port that it really is;
-    `on_closing` is called before that port may be somebody else's, `on_waiting` where answers are
-    still running a moment later, and a signal would end them: with how many.
+    """Returns when it has stopped. `on_started` gets the URL, with the port that it really has;
+    `on_closing` is called before the port is free again; `on_waiting` a moment later, with how many
+    answers are still running, if another signal would end these.
 
     Raises ConfigError for a bind that others could reach and no API key (unless `insecure`), or
     that this machine or user can't have; AddressInUse when somebody listens there.

@@ -47,7 +47,7 @@ class Served:
 
     @property
     def file_name(self) -> str:
-        """Without its folder, which is nobody's business."""
+        """Its name alone: in which folder it lies is nobody's business."""
         return PurePath(self.engine.plan.file).name
 
     @property
@@ -61,7 +61,7 @@ class Served:
 
     @property
     def kind(self) -> Kind:
-        """By what its worker found, once it has; before, by what the plan says."""
+        """As its worker found it; until it has, as the plan says."""
         if not self.is_embedding:
             return "generative"
         ready = self.engine.ready
@@ -70,7 +70,7 @@ class Served:
 
     @property
     def n_ctx_train(self) -> int | None:
-        """As its file says; None: nobody knows before it is loaded."""
+        """The context that it was trained for; None: not known before it is loaded."""
         spec, ready = self.spec, self.engine.ready
         return spec.n_ctx_train if spec else ready.n_ctx_train if ready else None
 
@@ -82,7 +82,7 @@ class Served:
         return ("completion", "multimodal") if self.engine.plan.projector else ("completion",)
 
     def takes(self, modality: Modality) -> bool:
-        """Where nobody has read its projector's header, its worker knows."""
+        """Where its projector's header wasn't read this says yes, and the worker decides."""
         plan = self.engine.plan
         return bool(plan.projector) and (plan.modalities is None or modality in plan.modalities)
 
@@ -99,8 +99,8 @@ class Served:
                 )
 
     def keep(self, idle_s: float | None) -> None:
-        """How long it stays from now on while nobody asks, where that can be said; None: as it
-        was."""
+        """Sets how long the model stays from now on while nobody asks, if it ever goes. None
+        changes nothing."""
         if idle_s is not None and self.engine.lease:
             self.engine.lease.keep(idle_s)
 
@@ -114,10 +114,10 @@ class Served:
 
 
 class Models:
-    """In the order they were added: the first of a kind is the one that "no name" means.
+    """In the order in which they were added: a request without a name gets the first of its kind.
 
-    `aliases` are names that whoever serves has given: each means what no name means, and "*" is any
-    that is nobody's.
+    `aliases` (`--alias`) are names that mean the same as no name. "*" makes one of every name that
+    no model has.
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class Models:
         return iter(tuple(self._served))
 
     def only(self, names: Iterable[str] | None, key: str | None = None) -> "Models":
-        """Those by these names, as they are at this moment; None: all, whatever comes and goes.
+        """A copy with the models that have one of these names. None: this one itself, with all.
         `key`: whose names they are."""
         if names is None:
             return self
@@ -148,18 +148,18 @@ class Models:
         self._served.remove(served)
 
     def swap(self, old: Served, new: Served) -> None:
-        """`new` takes the place of `old`; requests that `old` has begun are its engine's."""
+        """`new` takes the place of `old`, whose engine finishes the requests that it has begun."""
         self._served[self._served.index(old)] = new
 
     def aliases_of(self, served: Served) -> tuple[str, ...]:
-        """Its own, and of the one that answers chats, or where none does the first, those that were
-        given: each is shown once, though other routes take the first of their kind by it."""
+        """A model's own aliases. Those of `--alias` are shown with one model only, the first that
+        answers chats or else the first of all, though for other routes they mean another."""
         given = [alias for alias in self._aliases if alias != _ANY]
         is_meant = bool(given) and served is self.any(None)
         return tuple(dict.fromkeys([*served.aliases, *(given if is_meant else ())]))
 
     def is_given(self, name: str) -> bool:
-        """Whether it is one of the aliases; "*" gives no name."""
+        """Whether it is one of `--alias`, other than by "*"."""
         return _plain(name) in self._plain - {_ANY}
 
     def knows(self, name: str) -> bool:
@@ -190,18 +190,18 @@ class Models:
         return f"`models` in [keys.{self._key}] of the settings says which it may ask"
 
     def _named(self, name: str) -> Served | None:
-        """A short form may be another's whole name: of two quantizations one has it by itself."""
+        """One whose whole name it is, before one of which it is a short form or an alias."""
         known = [served for served in self._served if served.answers_to(name)]
         return min(known, key=lambda one: _plain(one.name) != _plain(name), default=None)
 
     def _means_none(self, name: str) -> bool:
-        """A name that isn't any model's own: an alias, which is as good as none."""
+        """Whether it is an alias, and no model's own name: then it is as good as none."""
         return self._named(name) is None and (self._is_any or _plain(name) in self._plain)
 
     def any(self, name: str | None) -> Served:
-        """The one that is named, else the one that answers chats, else the first.
+        """The named one; without a name the first that answers chats, else the first of all.
 
-        Raises NotServing where there is none: who asks so, asks whether we are ready.
+        Raises NotServing where there is none, as this is how clients ask if we are ready.
         """
         if name:
             return self.find(name)
@@ -237,7 +237,7 @@ class Models:
 
 
 def _ways_to(name: str, served: Iterable[Served]) -> str:
-    """What would have requests for that name answered."""
+    """The commands by which requests for that name would be answered."""
     if any(one.may_go for one in served):  # all that are on this disk
         way = f"`edgellm pull {name}` brings a model of that name here, and it is served then"
     else:
@@ -250,7 +250,7 @@ def _a(kind: Kind) -> str:
 
 
 def untagged(name: str) -> str:
-    """ "latest" is what Ollama's clients call a model of which there is one."""
+    """Without Ollama's ":latest", which its clients put behind a name that has no tag."""
     return name.removesuffix(":latest")
 
 

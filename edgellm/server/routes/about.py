@@ -31,7 +31,7 @@ class Word(msgspec.Struct):
 
 
 async def root(request: Request) -> Response:
-    """At Ollama's own port who asks is a client of Ollama's, and some look for these very words."""
+    """On Ollama's own port its clients ask, and some look for these very words."""
     if request.url.port == OLLAMA_PORT:
         return PlainTextResponse("Ollama is running")
     names = ", ".join(served.name for served in models_of(request)) or "no model yet"
@@ -43,7 +43,7 @@ async def root(request: Request) -> Response:
 
 
 async def health(request: Request) -> Response:
-    """200 only when a request would be answered; else llama-server's words while it loads."""
+    """200 only when a request would be answered; else a 503, as llama-server's while it loads."""
     if reason := _why_not_ready(gateway_of(request)):
         body = Envelope(ErrorBody(reason, "unavailable_error", code=503))
         return json_response(body, 503)
@@ -58,8 +58,8 @@ async def show_status(request: Request) -> Response:
 
 
 async def show_metrics(request: Request) -> Response:
-    """It tells of all models, so not to a key that has some of them; of the others' use to who may
-    see it."""
+    """The metrics are of all models, so a key that has only some is refused; how much each key has
+    used is for admins."""
     gateway, key = gateway_of(request), key_of(request)
     if key.models is not None and not key.admin:
         raise HTTPProblem(403, f"/metrics tells of all models, and the key {key.name} has some")
@@ -70,7 +70,7 @@ async def show_metrics(request: Request) -> Response:
 
 
 async def shutdown(request: Request) -> Response:
-    """With a key, the key decides; `--insecure` lets everybody ask, and only this machine stop."""
+    """An admin's key may. Without any keys only this machine may, even with `--insecure`."""
     gateway = gateway_of(request)
     if not (gateway.access.keys or _comes_from_here(request)):
         raise HTTPProblem(403, "without an API key, only its own machine may stop this server")
@@ -80,7 +80,7 @@ async def shutdown(request: Request) -> Response:
 
 
 def _comes_from_here(request: Request) -> bool:
-    """A proxy on this machine speaks for others, and says so."""
+    """A proxy on this machine speaks for others: its headers show it."""
     if not _PROXYS_WORDS.isdisjoint(request.headers):
         return False
     if by_unix_socket(request.scope):

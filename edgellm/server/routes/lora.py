@@ -1,8 +1,8 @@
 """LoRA adapters over HTTP: which there are, with which scale, and which a request wants.
 
-llama-server's /lora-adapters gives scales to everybody; vLLM's two routes load and unload at run
-time, and a loaded adapter is asked for as a model. A path that comes over the network is looked
-for in one folder only, the one of --lora-dir: else anybody could have any file opened.
+llama-server's /lora-adapters sets the scales for all requests; vLLM's two routes load and unload
+adapters at run time, and a loaded one is asked for like a model. A path that comes over the network
+is looked up in the folder of --lora-dir alone: else anybody could have any file opened.
 """
 
 from collections.abc import Mapping
@@ -60,8 +60,8 @@ _unload_decoder = msgspec.json.Decoder(UnloadBody)
 def as_served(
     params: GenerateParams, served: Served, asked: Mapping[int, float] | None, model: str
 ) -> GenerateParams:
-    """With the model's own defaults where the request says nothing, and with the adapters that it
-    is to be computed with. Raises BadRequest."""
+    """With the model's defaults for what the request doesn't say, and with its adapters. Raises
+    BadRequest."""
     params = served.defaults.sampled(params)
     wanted = served.engine.adapters.wanted(asked, model)
     return replace(params, adapters=wanted) if wanted else params

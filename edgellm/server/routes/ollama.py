@@ -1,4 +1,4 @@
-"""Ollama's routes for text: chats, and prompts that a template is put around, or none."""
+"""Ollama's routes for text: /api/chat, and /api/generate, with the chat template or without."""
 
 import time
 from collections.abc import AsyncGenerator
@@ -68,8 +68,8 @@ async def generate(request: Request) -> ASGIApp:
 
 
 async def _only_there(request: Request, wish: Wish, begun_ns: int, *, is_chat: bool) -> Response:
-    """Nothing is asked of the model but to be there, or to go. Raises HTTPProblem for one that
-    stays."""
+    """The model is to be loaded or unloaded, and nothing else. Raises HTTPProblem for one that is
+    never unloaded."""
     served = any_model(request, wish.name)
     if not wish.unloads:
         await until_ready(served, wish.keep_s)
@@ -96,7 +96,7 @@ async def _bare(request: Request, served: Served, asked: CompletionRequest) -> A
 async def _going_on(
     request: Request, served: Served, wish: Wish, asked: ChatRequest, lines: Lines
 ) -> Frames:
-    """A prompt as a chat of one turn, behind what the client brings of those before."""
+    """A prompt as a chat of one turn, behind the tokens of earlier turns where it has any."""
     ours = await turned(served, asked, _TEXT, goes_on=bool(wish.context))
     tokens = None
     if wish.context:
@@ -110,7 +110,7 @@ async def _going_on(
 
 
 async def _overheard(answers: Answers, said: list[str]) -> Answers:
-    """Its text, with all marks in it."""
+    """The same answers, their text with all its marks added to `said`."""
     async with aclosing(answers):
         async for index, event in answers:
             if isinstance(event, TextDelta):
@@ -135,7 +135,7 @@ async def _with_context(
 
 
 async def _context(served: Served, before: tuple[int, ...], text: str) -> list[int] | None:
-    """None where the model has no time for it: the answer is whole without."""
+    """None where the model can't tokenize it now: the answer is whole without."""
     try:
         found = await served.engine.tokenize(text, not before)
     except EdgellmError:

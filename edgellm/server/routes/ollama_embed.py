@@ -1,5 +1,5 @@
-"""Ollama's routes for vectors. A text that is longer than the model takes is cut to it, as Ollama
-does unless `truncate` is false; then a Warning says so, and else the text is refused."""
+"""Ollama's routes for vectors. A text that is too long for the model is cut, and a Warning header
+says so; with `truncate: false` it is refused."""
 
 import asyncio
 import time
@@ -40,7 +40,7 @@ async def embeddings(request: Request) -> ASGIApp:
 
 
 def _answered(request: Request, asked: Embedding, begun_ns: int, *, is_one: bool) -> ASGIApp:
-    """Without a text any model will do: none is computed with."""
+    """Without a text nothing is computed, so any model will do."""
     served = (embedding if asked.texts else any_model)(request, asked.name)
     head, warnings = Head(asked.name or served.name, begun_ns), list[str]()
     if asked.texts:
@@ -73,7 +73,7 @@ async def _frames(
 async def _found(
     served: Served, asked: Embedding, counter: Counter, warnings: list[str]
 ) -> Embedded:
-    """Let in and counted once, whether it has to be cut or not."""
+    """Let in and counted once, even where texts have to be cut and sent again."""
 
     async def work() -> Embedded:
         try:
@@ -95,7 +95,7 @@ async def _embedded_cut(served: Served, texts: Sequence[str], warnings: list[str
 
 
 def _longest(served: Served) -> int:
-    """Tokens of a text that any model takes at once."""
+    """How many tokens of a text the model takes at once."""
     plan, ready = served.engine.plan, served.engine.ready
     served_most = min(plan.n_ctx_seq, plan.n_batch)
     return min(served_most, ready.n_ctx_train) if ready else served_most

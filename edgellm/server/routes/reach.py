@@ -1,4 +1,4 @@
-"""What of the world outside a request may name: `reach_of(request)`."""
+"""What requests may name beyond this server: folders, hosts, downloads (`reach_of(request)`)."""
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ class Pulling(Protocol):
     """Downloads a model and has it served."""
 
     def pull(self, name: str) -> AsyncGenerator[tuple[int, int], None]:
-        """Bytes that are here, of all. Raises EdgellmError."""
+        """Yields how many bytes are here, and of how many. Raises EdgellmError."""
         ...
 
 
@@ -22,7 +22,7 @@ class Removing(Protocol):
     """Removes a model from this disk."""
 
     async def remove(self, name: str) -> None:
-        """It is served no more. Raises EdgellmError."""
+        """From then on it isn't served. Raises EdgellmError."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""OpenAI's routes for text: a request in, the engine asked, its events out in OpenAI's words."""
+"""OpenAI's chats and completions; and the steps of them that the other dialects' routes share."""
 
 import asyncio
 import secrets
@@ -44,15 +44,15 @@ async def chat(request: Request) -> ASGIApp:
 
 
 async def chat_body(request: Request) -> Bytes:
-    """With those pictures of the web in it that may be fetched. Raises BadRequest, HTTPProblem."""
+    """The body, with pictures from allowed hosts put in. Raises BadRequest, HTTPProblem."""
     return await reach_of(request).image_hosts.inlined(await body_of(request), hold_of(request))
 
 
 async def chat_answers(
     request: Request, served: Served, asked: ChatRequest, text_field: str = "messages"
 ) -> Answers:
-    """Of every dialect's chats: text, thoughts and calls. `text_field`: by which name the client
-    wrote the conversation. Raises BadRequest."""
+    """Text, thoughts and calls, for every dialect's chats. `text_field`: what the client calls the
+    conversation. Raises BadRequest."""
     ours = await turned(served, asked, text_field)
     return turn_answers(request, served, asked, ours, text_field=text_field)
 
@@ -60,7 +60,7 @@ async def chat_answers(
 async def turned(
     served: Served, asked: ChatRequest, text_field: str = "messages", *, goes_on: bool = False
 ) -> Turn:
-    """`goes_on`: behind other turns, as tokens. Raises BadRequest."""
+    """`goes_on`: it follows turns that the client brings as tokens. Raises BadRequest."""
     if not goes_on:
         asked = replace(asked, messages=served.defaults.introduced(asked.messages))
     with text_is_called(text_field):
@@ -71,8 +71,7 @@ async def turned(
 
 
 async def prompt_length(served: Served, asked: ChatRequest, text_field: str = "messages") -> int:
-    """In tokens, as the model would read it, tools included; nothing is computed. Raises
-    BadRequest."""
+    """In tokens, tools included. Nothing is computed. Raises BadRequest."""
     if asked.params.pictures:
         words = f"{text_field}: pictures and sounds become tokens only when they are seen or heard"
         raise BadRequest(words, param=text_field)
@@ -95,7 +94,7 @@ def turn_answers(
     tokens: tuple[int, ...] | None = None,
     text_field: str = "messages",
 ) -> Answers:
-    """`tokens` for the turn's prompt, where they are known already. Raises BadRequest."""
+    """`tokens`: the prompt's, if they are known already. Raises BadRequest."""
     return taken_apart(turn_written(request, served, asked, ours, tokens, text_field), ours)
 
 
@@ -111,7 +110,7 @@ def turn_written(
     tokens: tuple[int, ...] | None,
     text_field: str,
 ) -> Answers:
-    """The same as the model writes it: thoughts and calls are text, with all their marks."""
+    """The answer as the model writes it: thoughts and calls are text, with all their marks."""
     params = as_served(ours.params, served, asked.lora, asked.model)
     prompt = ours.prompt if tokens is None else tokens
     wanted = Asked((prompt,), params, text_field, ours.structure_field)
@@ -132,7 +131,7 @@ async def completions(request: Request) -> ASGIApp:
 
 
 def answer_to(request: Request, served: Served, asked: Asked) -> Answers:
-    """As the request's headers and the gate let it. Raises BadRequest."""
+    """With the deadline and the key's share that the request's headers say. Raises BadRequest."""
     key = key_of(request)
     queue_ratio = gateway_of(request).access.queue_ratio(key)
     params = claimed(request.headers, key, queue_ratio, asked.params)
@@ -140,7 +139,7 @@ def answer_to(request: Request, served: Served, asked: Asked) -> Answers:
 
 
 def new_head(prefix: str, served: Served, asked_for: str = "") -> Head:
-    """`asked_for`: the name that the client used; an adapter of the model answers by its own."""
+    """`asked_for`: the name that the client used, which may be an adapter's."""
     adapter = served.engine.adapters.find(asked_for) if asked_for else None
     name = adapter.name if adapter else served.name
     return Head(f"{prefix}{secrets.token_hex(12)}", int(time.time()), name)

@@ -1,4 +1,4 @@
-"""An answer with a Warning header (RFC 7234): it is what was asked for, but for what this says."""
+"""Answers with a Warning header (RFC 7234), which says what is other than it was asked for."""
 
 from collections.abc import Sequence
 
