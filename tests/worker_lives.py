@@ -33,13 +33,15 @@ async def _kept(engine, kept):
             return
 
 
-async def life(path, plan, prompts, kept):
-    """What one worker answered, and its last gauge: one that tells of `kept` bytes, if any does."""
+async def life(path, plan, prompts, kept=None):
+    """What one worker answered, and its last gauge: one that tells of `kept` bytes, if any does.
+    Without `kept` nothing is waited for that it writes aside."""
     engine = Supervisor(str(path), plan)
     await engine.start()
     try:
         answers = [await answer(engine, prompt) for prompt in prompts]
-        await _kept(engine, kept)
+        if kept:
+            await _kept(engine, kept)
         return answers, engine.gauge
     finally:
         await engine.stop()
