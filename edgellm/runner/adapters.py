@@ -1,11 +1,11 @@
-"""Which LoRA adapters a served model has, by which names and numbers, and who asks for which.
+"""Which LoRA adapters a served model has, by which names and numbers, and which a request gets.
 
-A number is never given twice, so that a prefix computed with an adapter that has gone is never
-taken for another one's. What a request wants comes from one of three, the first that speaks:
+A number is never given twice: so a prefix that was computed with an adapter that has been unloaded
+is never taken for another one's. What a request gets is decided by the first of these that says it:
 
-    its own list   [{"id": 0, "scale": 0.5}]: these, and no others (llama-server's way)
+    its own list   [{"id": 0, "scale": 0.5}]: these and no others (llama-server's way)
     its model      an adapter's name: this one alone (vLLM's way)
-    the scales     that adapters have been given for everybody
+    the scales     that adapters were given for everybody
 """
 
 import os
@@ -21,9 +21,9 @@ from edgellm.models.gguf.header import GGUFHeader
 from edgellm.units import format_bytes
 
 MAX_ADAPTERS = 64
-MAX_SCALE = 100.0  # beyond it a model says nothing; it bounds what reaches native code
-# Requests run together, and share prefixes, if their sets are equal: so scales are rounded to a
-# grid, or 1.0 and 1.0001 would take turns. So fine that nobody sees it in an answer.
+MAX_SCALE = 100.0  # a bound on what reaches native code; such a model only babbles
+# Requests run together and share prefixes if their sets are equal. So scales are rounded to a grid,
+# or 1.0 and 1.0001 would take turns; the grid is too fine to show in an answer.
 _SCALE_STEP = 1 / 1024
 
 
@@ -32,8 +32,8 @@ class Adapter:
     id: int
     name: str  # a request may name it as its model
     path: str
-    scale: float = 0.0  # in requests that don't say; 0: it takes no part in them
-    came_later: bool = False  # the model was not served with it: it can be done without
+    scale: float = 0.0  # in requests that don't say; 0: it is not used in them
+    came_later: bool = False  # loaded at run time: a restarted worker may do without it
 
 
 class AdapterList:
@@ -48,12 +48,12 @@ class AdapterList:
         return len(self._by_id)
 
     def files(self) -> tuple[tuple[tuple[int, bytes], ...], tuple[tuple[int, bytes], ...]]:
-        """Ids and paths: of those from the beginning, and of those that came later."""
+        """Ids and paths of those that the model was served with, and of those that came later."""
         pairs = [(one.came_later, (one.id, os.fsencode(one.path))) for one in self]
         return tuple(p for late, p in pairs if not late), tuple(p for late, p in pairs if late)
 
     def new(self, name: str, path: str, scale: float = 0.0) -> Adapter:
-        """To be loaded, and then added. Raises BadRequest."""
+        """An adapter to be loaded, and then added. Raises BadRequest."""
         if self.find(name):
             raise BadRequest(
                 f"an adapter {name[:80]!r} is loaded already",
@@ -76,7 +76,7 @@ class AdapterList:
         return self._by_id.pop(adapter.id)
 
     def forget(self, adapter_ids: Iterable[int]) -> None:
-        """The worker has them no more."""
+        """The worker no longer has them."""
         for adapter_id in adapter_ids:
             self._by_id.pop(adapter_id, None)
 
@@ -85,7 +85,7 @@ class AdapterList:
         return next((one for one in self if one.name.casefold() == wanted), None)
 
     def give_scales(self, scales: Mapping[int, float]) -> None:
-        """To everybody; an adapter that isn't named takes no part any more. Raises BadRequest."""
+        """For everybody. Adapters that aren't named are not used any more. Raises BadRequest."""
         for adapter_id in scales:
             self._check(adapter_id)
         for adapter in self:
@@ -109,10 +109,8 @@ class AdapterList:
 
 
 def check_room(adapter: GGUFHeader, free_bytes: int) -> None:
-    """At run time nothing is planned anew, and who runs out of memory is killed.
-
-    Raises DoesNotFit.
-    """
+    """Raises DoesNotFit. At run time nothing is planned anew, and a worker without memory would be
+    killed."""
     n_bytes = sum(tensor.n_bytes for tensor in adapter.tensors)
     if n_bytes > free_bytes:
         raise DoesNotFit(

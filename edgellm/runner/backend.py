@@ -1,4 +1,5 @@
-"""What the worker's loop needs of a model. LlamaBackend is one, the tests' FakeBackend another."""
+"""What the worker's loop needs of a model. LlamaBackend is one, the tests' FakeBackend is
+another."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,19 +14,20 @@ from edgellm.runner.kv.memory import Limits
 from edgellm.runner.pacing.recorder import NativeTimes
 from edgellm.values import frozen
 
-# More text than that for each token of context can't be a prompt, and would stall everyone's step.
+# A text with more bytes than this for each token of context can't fit, and to tokenize it would
+# stall everyone's step.
 MAX_TOKEN_BYTES = 64
 
 
 @frozen
 class Step:
-    """What a batch gave: the new tokens of each seq_id that wanted some."""
+    """What a batch gave: the new tokens of each seq_id that wanted some, and what it took."""
 
     sampled: Mapping[int, tuple[Sampled, ...]]
     times: NativeTimes = field(default_factory=NativeTimes)
     n_drafted: Mapping[int, int] | None = None  # guesses that the draft model made for each
     draft_s: float = 0.0  # of the step, what the draft model took
-    n_threads: int | None = None  # of the CPU, that computed it
+    n_threads: int | None = None  # CPU threads that computed it
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +40,13 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A request needs no more preparing."""
+    """A request is ready to be queued."""
 
     mask: Mask | None  # of its structure, if it has one
 
 
 class NoKVSlot(Exception):
-    """llama.cpp found no place for a batch that the scheduler had counted room for."""
+    """llama.cpp found no cells for a batch, though the scheduler had counted on them."""
 
 
 class Backend(Protocol):
@@ -54,25 +56,25 @@ class Backend(Protocol):
     pooling: str | None  # of an embedding model; None: it generates
     n_input: int  # tokens of one input that is embedded
     score_at: int  # which number of a ranked pair's vector is its score
-    overlaps: bool  # a device computes by itself, and there is time to do something meanwhile
+    overlaps: bool  # a device computes, and this process has time for something else meanwhile
 
     def tokenize(self, text: str, add_special: bool, parse_special: bool = True) -> list[int]: ...
 
     def piece(self, token: int) -> bytes: ...
 
     def letters(self, token: int) -> bytes:
-        """As `piece`, and special tokens are spelled out."""
+        """As `piece`, but special tokens are spelled out."""
         ...
 
     def pairs(
         self, query: str, documents: Sequence[str], max_doc_tokens: int | None
     ) -> Iterator[list[int]]:
-        """The query with each document, as the model wants them to stand together. Each is made
-        when it is asked for."""
+        """The query joined with each document, as this model expects it. Lazy: each is made when it
+        is asked for."""
         ...
 
     def fill_marks(self) -> FillMarks | None:
-        """None: the vocabulary can't ask for what stands in the middle."""
+        """None: the vocabulary has no tokens for filling in the middle."""
         ...
 
     def load_adapter(self, adapter_id: int, path: bytes) -> None:
@@ -82,12 +84,12 @@ class Backend(Protocol):
     def free_adapter(self, adapter_id: int) -> None: ...
 
     def marks(self, markers: tuple[str, ...]) -> Mapping[int, bytes]:
-        """The special tokens in these texts: `piece` has no letters for them."""
+        """The special tokens in these texts, with their letters, which `piece` doesn't give."""
         ...
 
     def prepare(self, params: GenerateParams) -> Mask | None:
-        """Compile its structure, look for DRY's breakers. May take seconds; called off the loop's
-        thread. Raises BadRequest."""
+        """Compile its structure, find DRY's breakers in the vocabulary. May take seconds; called
+        off the loop's thread. Raises BadRequest."""
         ...
 
     def prepared(self, params: GenerateParams) -> Known | None:
@@ -96,7 +98,8 @@ class Backend(Protocol):
         ...
 
     def is_prepared(self, params: GenerateParams) -> bool:
-        """That would take no time now; in a moment it may. Called on any thread."""
+        """Whether `prepare` would take no time now; a moment later it might. Called on any
+        thread."""
         ...
 
     def see(self, file: bytes, is_wanted: Callable[[], bool]) -> tuple[Piece, ...] | None:
@@ -105,25 +108,25 @@ class Backend(Protocol):
         ...
 
     def decode(self, batch: Batch) -> Step:
-        """Raises NoKVSlot, with the memory as it was before the rows. Of some sequences they may be
-        computed by then, whole: the same rows, tried again, are those of the others, and what is
-        returned tells of all."""
+        """Raises NoKVSlot, with the memory as it was before the call that found no place
+        (calls.py). The same rows may then be tried again: sequences that are computed already are
+        not computed twice, and what is returned covers all of them."""
         ...
 
     def while_computing(self, do: Callable[[], None]) -> None:
-        """`do` is called in every `decode` from here on, when the device has its work."""
+        """From here on call `do` in every `decode`, as soon as the device has its work."""
         ...
 
     def embed(self, inputs: list[Input]) -> list[bytes]:
-        """One call: together they fit n_batch, unless there is one only. Raises EdgellmError,
-        NoKVSlot."""
+        """One call for all. They must fit n_batch together, unless it is a single one. Raises
+        EdgellmError, NoKVSlot."""
         ...
 
 
 def tokens_of(backend: Backend, words: str | tuple[int, ...], param: str) -> list[int]:
     """Text, or token ids taken as they are. Raises BadRequest.
 
-    An id outside the vocabulary would fail the whole batch, and with it everyone's request.
+    An id outside the vocabulary would fail the whole batch, and everyone's request with it.
     """
     tokens = backend.tokenize(words, True) if isinstance(words, str) else [*words]
     if not tokens:

@@ -1,4 +1,4 @@
-"""One step of llama.cpp as a value: memory operations in their order, then rows to compute."""
+"""One step of llama.cpp as a value: memory operations, in order, then the rows to compute."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,14 +13,15 @@ from edgellm.runner.kv.prefix_file import Stored
 from edgellm.runner.pacing.looking_back import NOTHING, Before
 from edgellm.values import frozen
 
-DRAFTED = -1  # a row's token that the draft model is to write; a row it doesn't write falls away
+DRAFTED = -1  # a token that the draft model is to write; rows that it leaves empty are dropped
 
 
 class Row(msgspec.Struct, frozen=True, gc=False):
-    """One token of a llama_batch, or one row of a picture (pictures.py). Of a sequence's rows that
-    want logits, all but the first hold guessed tokens: see verify.py.
+    """One token of a llama_batch, or one row of a picture (pictures.py). If several of a sequence's
+    rows want logits, all but the first of these hold guessed tokens (verify.py).
 
-    Every step makes some for each sequence: msgspec does in 60 ns what takes a dataclass 1 µs.
+    A msgspec struct, because every step makes some for each sequence: 60 ns instead of a
+    dataclass's 1 µs.
     """
 
     seq_id: int
@@ -31,14 +32,14 @@ class Row(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Forget:
-    """All of a sequence's cells."""
+    """Free all of a sequence's cells."""
 
     seq_id: int
 
 
 @dataclass(frozen=True, slots=True)
 class Trim:
-    """All of a sequence's cells but the first `length`."""
+    """Free all of a sequence's cells but the first `length`."""
 
     seq_id: int
     length: int
@@ -55,7 +56,7 @@ class Fork:
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """Split KV: `target` gets cells of its own with what the first `length` of `source` hold."""
+    """Split KV: copy what the first `length` cells of `source` hold into cells of `target`."""
 
     source: int
     target: int
@@ -64,7 +65,7 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class Save:
-    """Copy out what cells [start, end) of `source` hold, as `blob`. The cells stay as they are."""
+    """Copy out what cells [start, end) of `source` hold, as `blob`. The cells stay."""
 
     source: int
     start: int
@@ -74,9 +75,10 @@ class Save:
 
 @dataclass(frozen=True, slots=True)
 class Restore:
-    """Cells of its own for `target` with what `blob` holds, after the `start` cells that it has.
+    """Copy what `blob` holds into new cells of `target`, behind the `start` cells that it has.
 
-    They are those of `tokens`: what llama.cpp doesn't take from a file is computed from these.
+    They are the cells of `tokens`: if llama.cpp refuses a blob that was read from a file, they are
+    computed from these.
     """
 
     blob: int
@@ -95,8 +97,9 @@ class SaveAll:
 
 @dataclass(frozen=True, slots=True)
 class RestoreAll:
-    """`target`, which is empty, holds what the source of a SaveAll held, in cells of its own; or,
-    of a model without cells, the state of a Checkpoint. `tokens` are all, as in Restore."""
+    """Put all that a SaveAll copied out into `target`, which is empty; or, for a model without
+    cells, the state of a Checkpoint. `tokens` are all of the sequence's, for the same use as in
+    Restore."""
 
     blob: int
     target: int
@@ -105,7 +108,7 @@ class RestoreAll:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Copy out, as `blob`, what of `source` a fork can't share: its window, its recurrent state."""
+    """Copy out, as `blob`, what a fork of `source` can't share: its window, its recurrent state."""
 
     source: int
     blob: int
@@ -121,22 +124,22 @@ class Resume:
 
 @dataclass(frozen=True, slots=True)
 class Blank:
-    """Empty the window of `source`: what it has beside that can be forked, and nobody goes on from
-    it without a Resume."""
+    """Empty the window of `source`. Its other cells can still be forked, but nothing goes on from
+    there without a Resume."""
 
     source: int
 
 
 @dataclass(frozen=True, slots=True)
 class Discard:
-    """Nobody will ask for this blob again."""
+    """This blob isn't needed any more."""
 
     blob: int
 
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """Write a blob to disk, while other things are done."""
+    """Write a blob to disk, on a thread beside the loop."""
 
     blob: int
     stored: Stored
@@ -144,7 +147,8 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """Read a blob from disk, while other things are done; Fetched tells when it is there."""
+    """Read a blob from disk, on a thread beside the loop; a Fetched message tells when it is
+    there."""
 
     blob: int
     key: bytes
@@ -152,7 +156,7 @@ class Fetch:
 
 @dataclass(frozen=True, slots=True)
 class Erase:
-    """Of a file, nobody will ask for it again."""
+    """This file isn't needed any more."""
 
     key: bytes
 
@@ -168,12 +172,12 @@ class Mask(Protocol):
 
     @property
     def took_s(self) -> float:
-        """The last token's, from taking the one before to knowing what may come; before that, what
-        the structure's first mask took."""
+        """Time that the last mask took, from accepting a token to knowing what may follow it.
+        Before that: what the structure's first mask took."""
         ...
 
     def look_ahead(self) -> None:
-        """Find out what may come next, while the logits are still being computed."""
+        """Compute the next mask now, while the logits are still being computed."""
         ...
 
     def apply(self, logits: Any) -> None:
@@ -183,12 +187,13 @@ class Mask(Protocol):
     def accept(self, token: int) -> None: ...
 
     def would_accept(self, tokens: Sequence[int]) -> int:
-        """How many of `tokens`, from the first, may come next, one after the other: for a draft.
+        """How many of `tokens`, from the first, may come next: a draft is cut there before it is
+        computed. Changes nothing, and costs microseconds.
 
-        Changes nothing, costs microseconds. A draft is cut there before it is computed. Then its
-        rows are sampled in order, each by `apply`, draw, `accept`, and the first token that is not
-        the draft's is the last one sampled: so a mask never has to go back. Where another stage
-        begins (staged.py), the number is a guess: too many costs rows, never a wrong token.
+        A draft's rows are then sampled in order (`apply`, draw, `accept`) up to the first token
+        that isn't the draft's, so a mask never has to go back. Beyond the end of a stage
+        (staged.py) the number is only a guess: one too high costs rows, but never gives a wrong
+        token.
         """
         ...
 
@@ -239,13 +244,13 @@ class Batch:
     rows: tuple[Row, ...]
     n_prompt_rows: int
     adapters: AdapterSet = ()  # of all its rows
-    padding: tuple[Row, ...] = ()  # nobody's, after the rows; their cells go when it is computed
-    before: Before = NOTHING  # the prompts' rows
+    padding: tuple[Row, ...] = ()  # dummy rows behind the others; their cells are freed at once
+    before: Before = NOTHING  # what the prompts' rows look back on
 
 
 class Sampled(msgspec.Struct, frozen=True, gc=False):
     token: int
     ends: bool  # an end-of-generation token, or the last one of a structure
     silent: bool  # not part of the text
-    fault: str | None = None  # why it can't go on: its structure exploded
-    logprob: TokenLogprob | None = None  # if it was asked for
+    fault: str | None = None  # why the sequence can't go on: its structure grew too complex
+    logprob: TokenLogprob | None = None  # if the request asked for it

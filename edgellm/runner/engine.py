@@ -1,4 +1,4 @@
-"""What the rest of the program may ask of a served model. Supervisor is one, and OnDemand."""
+"""What the rest of the program may ask of a served model: Supervisor is an Engine, and OnDemand."""
 
 from collections import deque
 from collections.abc import AsyncIterator, Callable
@@ -20,33 +20,34 @@ EngineState = Literal[
 
 
 class Lease(Protocol):
-    """Of a model that is loaded when it is asked for: how long it stays while nobody asks."""
+    """How long a model that was loaded on demand stays while nobody asks for it."""
 
     def dismiss(self) -> None:
-        """It goes when its last answer has ended, if nobody asks before."""
+        """Unload it when its last answer has ended, unless somebody asks before."""
         ...
 
     def keep(self, idle_s: float) -> None:
-        """From now on, until it goes or another request says otherwise."""
+        """Keep it for so long after each request, until it is unloaded or told otherwise."""
         ...
 
     @property
     def left_s(self) -> float | None:
-        """Until it goes if nobody asks, and nobody needs its place. None: no time says it."""
+        """Seconds until it is unloaded, if nobody asks and nobody needs its place. None: no
+        limit."""
         ...
 
 
 class Engine(Protocol):
     on_death: Callable[[str], None]
-    """Is told in a line that the worker died, and what becomes of it; the log has it, too."""
+    """Is told, in a line, that the worker died and what happens next. The log has it, too."""
     on_left: Callable[[str, Finished], None]
-    """Is told, with its key's name, how far an answer had come whose reader left."""
+    """Is told how far an answer had come whose reader left, with the name of its API key."""
     adapters: AdapterList
     lease: Lease | None
-    """None: it stays as long as its server."""
+    """None: the model stays as long as its server."""
     rehearsed: Rehearsed | None
-    """What its steps took when it was loaded last: the next worker with this plan is told. None:
-    that one measures it."""
+    """What its steps took when it was loaded last. The next worker with this plan is told, and
+    doesn't measure it again. None: it has to."""
 
     @property
     def plan(self) -> Plan: ...

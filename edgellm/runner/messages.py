@@ -1,7 +1,7 @@
 """All that goes through the pipe between the gateway and the worker.
 
-Frozen values, tagged by name, as msgpack (see frames.py). Named for what they say, not for who
-reads them: ToWorker goes down, FromWorker comes up.
+Frozen values, tagged by name, as msgpack (frames.py). They are named for what they say, not for who
+reads them; ToWorker goes down, FromWorker comes up.
 """
 
 from typing import TypeAlias
@@ -27,8 +27,8 @@ class Load(Message, frozen=True):
     path: bytes
     plan: Plan
     adapters: tuple[tuple[int, bytes], ...] = ()  # (adapter id, path)
-    later_adapters: tuple[tuple[int, bytes], ...] = ()  # left out where they can't be loaded
-    rehearsed: Rehearsed | None = None  # by a worker with this plan: it is not measured again
+    later_adapters: tuple[tuple[int, bytes], ...] = ()  # left out if they can't be loaded
+    rehearsed: Rehearsed | None = None  # measured by an earlier worker with this plan
     sandbox: Wish = USUAL
 
 
@@ -99,7 +99,7 @@ class UnloadAdapter(Message, frozen=True):
 
 
 class ReadSteps(Message, frozen=True):
-    """What did the last `n` steps take?"""
+    """Asks for the flight recorder's last `n` steps."""
 
     request_id: int
     n: int
@@ -131,7 +131,7 @@ class Ready(Message, frozen=True):
     memory: tuple[DeviceMemory, ...] = ()
     pooling: str | None = None  # of an embedding model; "rank" scores pairs
     lost_adapters: tuple[int, ...] = ()  # those of Load.later_adapters that were left out
-    rehearsed: Rehearsed | None = None  # None: an embedding model's steps are not
+    rehearsed: Rehearsed | None = None  # None: an embedding model, whose steps aren't measured
     landlock: int | None = None  # the ABI of its sandbox; None: it has none
 
 
@@ -153,7 +153,7 @@ class Delta(Message, frozen=True):
 
 
 class Noted(Message, frozen=True):
-    """Of a request that asked for it: see GenerateParams."""
+    """For a request that asked for such notes: see GenerateParams."""
 
     request_id: int
     note: Note
@@ -166,11 +166,11 @@ class Done(Message, frozen=True):
     n_cached: int
     n_output: int
     timings: Timings
-    step_share: float = 0.0  # steps it took part in, each divided by who was in it
-    n_computed: int = 0  # tokens computed for it alone
+    step_share: float = 0.0  # of steps, each divided equally among the sequences in it
+    n_computed: int = 0  # tokens that were computed for it
     n_drafted: int = 0
     n_draft_accepted: int = 0
-    step_share_s: float = 0.0  # seconds of those steps, divided likewise
+    step_share_s: float = 0.0  # the same of the steps' seconds
     stop_word: str | None = None  # the stop string that ended it
 
 
@@ -195,7 +195,7 @@ class Tokenized(Message, frozen=True):
 
 
 class Obeyed(Message, frozen=True):
-    """There is nothing else to tell."""
+    """It is done, and there is nothing else to tell."""
 
     request_id: int
 
@@ -234,13 +234,13 @@ class Gauge(Message, frozen=True):
     work: tuple[tuple[int, float, int, float], ...] = ()
     n_drafted: int = 0  # guessed tokens computed since start
     n_draft_accepted: int = 0  # of these, those that came true
-    n_kv: int | None = None  # cells that every row of a step looks at; None: each has its own
-    prefix_ram_bytes: int = 0  # host memory taken by what left the cells
-    prefix_disk_bytes: int = 0  # and on disk
+    n_kv: int | None = None  # cells that every row looks at; None: each sequence has its own
+    prefix_ram_bytes: int = 0  # host memory taken by what has left the cells
+    prefix_disk_bytes: int = 0  # disk space taken by the same
     n_restored: int = 0  # of n_cached, tokens that came back from host memory
     n_loaded: int = 0  # and from disk
-    n_alone: int = 0  # output tokens of steps that continued the only answer that ran,
-    alone_s: float = 0.0  # and the seconds of those turns, as the flight recorder's wall_s
+    n_alone: int = 0  # output tokens of steps that continued the only running answer
+    alone_s: float = 0.0  # seconds of those steps, counted as the flight recorder's wall_s
 
 
 Question: TypeAlias = Tokenize | Detokenize | Infill | LoadAdapter | UnloadAdapter

@@ -1,16 +1,16 @@
 """Files of KV cells in one folder, written and read beside the worker's loop.
 
     FOLDER/key                 this user's secret, readable by nobody else
-    FOLDER/<model>/<name>.kv   see prefix_file.py; <model> is the fingerprint's, <name> the key's
-    FOLDER/<model>/<name>.PID  one that is being written, or whose writer was killed meanwhile
+    FOLDER/<model>/<name>.kv   see prefix_file.py; <model> is from the fingerprint, <name> the key
+    FOLDER/<model>/<name>.PID  being written, or left by a writer that was killed
 
 A file appears whole or not at all: it is written under another name and renamed. It isn't synced:
-what a power cut leaves half-written has the wrong mac. Whatever can't be written, read or trusted
-is left out and erased; then it is computed again.
+if a power cut leaves it half-written, its mac is wrong. What can't be written, read or trusted is
+left out and erased, and its tokens are computed again.
 
-Nobody waits for what is written: that thread takes what the loop's leaves (nice). Large files
-compute for several steps, and `n_computing` says so; what is shorter than a step costs less
-beside one than a core that is left to it.
+Nobody waits for writing, so that thread is nicer than the loop's. Still, a large file keeps a core
+busy for several steps, and `n_computing` says so, so that the loop can leave it one. For what takes
+less than a step that would cost more than sharing a core.
 """
 
 import contextlib
@@ -31,8 +31,8 @@ from edgellm.runner.threads.one_thread import yield_to_the_loop
 
 _SECRET_BYTES = 32
 _READ, _WRITE = stat.S_IRGRP | stat.S_IROTH, stat.S_IWGRP | stat.S_IWOTH  # by others
-_LONG_BYTES = 64 << 20  # to write or check so much takes 50 ms of CPU time: a few steps
-_MOST_PENDING_BYTES = 1 << 30  # what is to be written lies in memory until then; see `store`
+_LONG_BYTES = 64 << 20  # writing or checking so much takes 50 ms of CPU time: a few steps
+_MOST_PENDING_BYTES = 1 << 30  # in memory until it is written; see `store`
 _OURS = re.compile("[0-9a-f]{32}/[0-9a-f]{64}[.](kv|[0-9]+)")
 _PART_OF_OTHERS = 0.5  # of the room, for files of other models
 
@@ -67,17 +67,17 @@ class PrefixDisk:
 
     @property
     def n_computing(self) -> int:
-        """Of its two threads, those that have more to compute than a step takes."""
+        """How many of its two threads have work that lasts for several steps."""
         sizes = (self._pending_bytes, self._checking_bytes)
         return sum(n_bytes >= self._long_bytes for n_bytes in sizes)
 
     @property
     def is_busy(self) -> bool:
-        """Something is to be written, or read: whoever asked for it has yet to be told."""
+        """Something is still to be written, or to be read and told."""
         return bool(self._pending_bytes or self._n_fetching)
 
     def scan(self) -> tuple[Stored, ...]:
-        """What lies there, least recently used first."""
+        """The files that are there, least recently used first. Others are erased."""
         found: list[tuple[float, Stored]] = []
         for path in self._folder.iterdir():
             try:
@@ -94,8 +94,9 @@ class PrefixDisk:
         return tuple(stored for _, stored in sorted(found, key=lambda one: one[0]))
 
     def store(self, stored: Stored, payload: memoryview) -> None:
-        """Unless too much is still to be written: then a fetch of it fails, as of a file that can't
-        be read, and it is computed again. A file of any size is written if no other one waits."""
+        """Write it, unless too much is waiting to be written already. Then fetching it will fail,
+        as for any file that can't be read, and it is computed again. If nothing else waits, a file
+        of any size is written."""
         with self._lock:
             pending_bytes = self._pending_bytes
             if pending_bytes and pending_bytes + payload.nbytes > self._most_pending_bytes:
@@ -105,7 +106,8 @@ class PrefixDisk:
         self._writers.submit(self._store, stored, payload)
 
     def fetch(self, number: int, key: bytes, done: OnFetched) -> None:
-        """`done` is called from another thread. What is still to be written is read after that."""
+        """`done` is called from another thread. A file that is still to be written is read after
+        that."""
         with self._lock:
             pool = self._writers if self._pending[key] else self._readers
             self._n_fetching += 1
@@ -142,7 +144,7 @@ class PrefixDisk:
     def _fetch(self, number: int, key: bytes, done: OnFetched) -> None:
         begun_s = time.monotonic()
         blob: bytearray | None = None
-        # Whatever it is, also that there is no memory for it: requests wait to be told.
+        # Whatever it is, even a lack of memory: requests wait to be told.
         with contextlib.suppress(Exception):
             blob = self._read(key)
         done(number, blob, time.monotonic() - begun_s)
@@ -184,9 +186,10 @@ class PrefixDisk:
 
 
 def _secret(folder: Path) -> bytes:
-    """Made at first; of two workers that make one at the same time, the first one's counts.
+    """Read it, or make it the first time. If two workers make one at the same time, the first
+    counts.
 
-    Raises OSError, also for one that was cut short or that others know: it would be no secret.
+    Raises OSError, also if it was cut short or others can read it: then it is no secret.
     """
     path = folder / "key"
     if not os.path.lexists(path):
@@ -213,7 +216,7 @@ def _make_secret(path: Path) -> None:
 
 
 def _check_ours(path: Path, found: os.stat_result, forbidden: int) -> None:
-    """Whoever may write there may have us take his cells for ours. Raises OSError."""
+    """Raises OSError if somebody else could write there, and so pass off their cells as ours."""
     if found.st_uid != os.geteuid():
         raise OSError(f"{path} belongs to the user {found.st_uid}, not to {os.geteuid()}")
     if found.st_mode & forbidden:
@@ -223,9 +226,9 @@ def _check_ours(path: Path, found: os.stat_result, forbidden: int) -> None:
 
 
 def _trim_others(folder: Path, own: Path, room_bytes: int) -> int:
-    """Erase the oldest files of other models until they fit. Bytes that stay.
+    """Erase the oldest files of other models until they fit. Returns the bytes that stay.
 
-    Ours only: somebody may have named a folder with other things in it.
+    Only files that are surely ours: the folder may hold other things.
     """
     files = []
     for path in folder.glob("*/*"):

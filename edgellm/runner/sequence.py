@@ -28,28 +28,28 @@ class Sequence:
     n_max: int  # tokens it may grow to, prompt and answer together
     params: GenerateParams = field(default_factory=GenerateParams)
     arrived_s: float = 0.0
-    n_passed: int = 0  # by others, while there was no room for it
+    n_passed: int = 0  # times that another one was admitted while this one had no room
     n_prompt: int = field(init=False)
-    n_cached: int = 0  # prompt tokens whose KV was there already
+    n_cached: int = 0  # prompt tokens whose KV was found, in cells, memory or on disk
     n_computed: int = 0
-    step_share: float = 0.0  # steps it took part in, each divided by who was in it
-    step_share_s: float = 0.0  # and their seconds, divided likewise
+    step_share: float = 0.0  # of steps, each divided equally among the sequences in it
+    step_share_s: float = 0.0  # the same of their seconds
     seq_id: int = -1  # llama.cpp's; -1 while waiting
     lease: Lease = field(default_factory=Lease)
     state: State = State.WAITING
     finish_reason: FinishReason | None = None
     leader: "Leader | None" = None
-    restoring: list[Edge] = field(default_factory=list)  # what is to come back into its cells
-    fetching: list[Edge] = field(default_factory=list)  # what is read from disk before that
-    fetching_whole: WholeFile | None = None  # the same, of a model that carries a state
+    restoring: list[Edge] = field(default_factory=list)  # still to be copied back into its cells
+    fetching: list[Edge] = field(default_factory=list)  # to be read from disk before that
+    fetching_whole: WholeFile | None = None  # the same, for a model that carries a state
     n_restored: int = 0  # of n_cached, those that were not in the cells
-    n_loaded: int = 0  # of these, those that were not in memory either
+    n_loaded: int = 0  # of n_restored, those that were not in memory either
     mask: Mask | None = None
     guesser: Guesser | None = None  # of its next tokens, see speculation.py
     n_in_flight: int = 0  # guessed tokens in the batch that is being computed
     n_drafted: int = 0  # guessed tokens that were computed
     n_draft_accepted: int = 0  # of these, those that came true
-    n_sat_out: int = 0  # steps since its last turn, see mask_turns.py
+    n_sat_out: int = 0  # steps that it has sat out since its last turn, see mask_turns.py
     pictures: tuple[Placed, ...] = ()
 
     def __post_init__(self) -> None:
@@ -66,7 +66,7 @@ class Sequence:
 
     @property
     def n_computed_here(self) -> int:
-        """For it alone: without what was there, or is still to come back."""
+        """Without tokens that were found computed, whether or not they are back already."""
         return max(0, self.n_computed - self.n_cached)
 
     @property
@@ -85,16 +85,16 @@ class Sequence:
 
     @property
     def n_reserved(self) -> int:
-        """KV cells it may yet take; reserved whole, so decoding never runs out of them.
+        """KV cells that it may yet take. All are reserved, so decoding never runs out of them.
 
-        The last token of an answer is told but never computed: it needs no cell.
+        The last token of an answer is told but never computed, so it needs no cell.
         """
         return max(self.n_max - 1, self.n_prompt) - self.n_computed
 
 
 @dataclass(frozen=True, slots=True)
 class Leader:
-    """Whom a waiting sequence follows: the one that computes its prefix right now."""
+    """The running sequence that computes a waiting one's prefix right now."""
 
     sequence: Sequence
     length: int  # tokens in common

@@ -1,4 +1,4 @@
-"""What threads beside the loop's have done for it. It comes through the inbox, as messages do."""
+"""What threads beside the loop's have done for it. It comes through the inbox, like messages."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,11 +25,11 @@ Tokens: TypeAlias = Tokenized | list[Input]
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A structure is ready and pictures are seen, or can't be."""
+    """Its structure is compiled and its pictures are encoded; or that failed."""
 
     request: Generate
     result: Mask | EdgellmError | None
-    pictures: tuple[Placed, ...] = ()  # among the request's prompt, which is tokens then
+    pictures: tuple[Placed, ...] = ()  # if there are any, the request's prompt is tokens by now
 
     @property
     def request_id(self) -> int:
@@ -38,15 +38,15 @@ class Compiled:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A blob was read from disk in so many seconds, or couldn't be."""
+    """A blob was read from disk."""
 
     blob: int
-    elapsed_s: float | None
+    elapsed_s: float | None  # None: it couldn't be read
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """A long text has become tokens, or can't."""
+    """A long text has become tokens; or that failed."""
 
     request: Text
     result: Tokens | EdgellmError
@@ -58,7 +58,7 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class AdapterLoaded:
-    """It is there, or can't be."""
+    """An adapter has been loaded; or that failed."""
 
     asked: LoadAdapter
     error: EdgellmError | None = None
@@ -74,8 +74,9 @@ FromBeside: TypeAlias = AdapterLoaded | Compiled | Fetched | Read
 def attempted(
     work: Callable[[], T], blame: Callable[[Exception], EdgellmError]
 ) -> T | EdgellmError:
-    """What `work` returns or refuses; `blame` has the words for anything else. On such a thread
-    nothing may be raised: who waits must be answered, whatever native code throws."""
+    """What `work` returns, or the EdgellmError that it raises; `blame` has the words for any other
+    exception. Nothing may be raised on such a thread: whoever waits must be answered, whatever
+    native code throws."""
     try:
         return work()
     except EdgellmError as error:

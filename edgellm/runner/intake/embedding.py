@@ -1,8 +1,8 @@
-"""Inputs of any number of requests, packed into the batches that the model can take.
+"""Inputs of any number of requests, packed into batches that the model can take.
 
-They are taken in turns, one of each request: a single query doesn't queue behind somebody's two
-thousand documents, and short inputs of several clients go down in one call. What is begun at the
-same time has a bound: a request's vectors lie here until the last one is computed.
+Requests take turns, one input at a time: a single query doesn't queue behind somebody's two
+thousand documents, and short inputs of several clients share a call. How much is begun at the same
+time is bounded, because a request's vectors lie here until its last one is computed.
 """
 
 from array import array
@@ -21,7 +21,7 @@ _MOST_BEGUN_BYTES = 256 * MIB  # of answers
 
 @dataclass(eq=False, slots=True)
 class Job:
-    """A request. `vectors` has those of its first inputs; the rest are still to be computed."""
+    """A request. `vectors` are those of its first inputs; the others are still to be computed."""
 
     request: Embed | Rerank
     inputs: Sequence[Input]
@@ -35,7 +35,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Computed:
-    """What one call of the model gave: answers that are whole now, requests that it failed."""
+    """What one call of the model gave: answers that are complete now, and requests that failed."""
 
     n_tokens: int
     answers: Sequence[Embedded | Scored] = ()
@@ -45,14 +45,14 @@ class Computed:
 class Embeddings:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self._jobs: deque[Job] = deque()  # that take turns
+        self._jobs: deque[Job] = deque()  # begun, and taking turns
         self._waiting: deque[Job] = deque()
 
     def __len__(self) -> int:
         return len(self._jobs) + len(self._waiting)
 
     def check(self, request: Embed | Rerank) -> None:
-        """Raises BadRequest: this model does the other."""
+        """Raises BadRequest if this model does the other of the two."""
         ranks = self._backend.pooling == "rank"
         if isinstance(request, Rerank) and not ranks:
             raise BadRequest("this model embeds; it ranks no documents")
@@ -64,7 +64,7 @@ class Embeddings:
         self._waiting.append(Job(request, inputs, n_bytes))
 
     def cancel(self, request_id: int) -> None:
-        """Nobody waits for it any more. What isn't there, was answered a moment ago."""
+        """Nobody waits for it any more. If it isn't here, it was answered a moment ago."""
         for jobs in (self._jobs, self._waiting):
             for job in jobs:
                 if job.request.request_id == request_id:
@@ -72,7 +72,7 @@ class Embeddings:
                     return
 
     def step(self) -> Computed:
-        """One call of the model. Its own failure is theirs alone who took part in it."""
+        """One call of the model. If it fails, only the requests with inputs in it fail."""
         self._begin()
         taken = self._batch()
         members = dict.fromkeys(job for job, _ in taken)
@@ -86,11 +86,11 @@ class Embeddings:
             job.vectors.append(vector)
         done = [job for job in members if job.is_done]
         self._leave(done)
-        self._jobs.rotate(-1)  # so that each is once the first, whom no batch is too full for
+        self._jobs.rotate(-1)  # each is first once, and the first one's input always fits
         return Computed(n_tokens, [self._answer(job) for job in done])
 
     def _begin(self) -> None:
-        """Whose answers find room beside those that are begun; one by itself always does."""
+        """Begin requests whose answers have room beside those begun. A single one always has."""
         begun_bytes = sum(job.answer_bytes for job in self._jobs)
         while self._waiting:
             begun_bytes += self._waiting[0].answer_bytes
@@ -101,14 +101,14 @@ class Embeddings:
     def _vectors(self, inputs: list[Input], n_tokens: int) -> list[bytes]:
         try:
             return self._backend.embed(inputs)
-        except NoKVSlot as error:  # nothing is kept here that could make room
+        except NoKVSlot as error:  # and nothing is retained here that could make room
             raise EdgellmError(
                 f"llama.cpp finds no room in its context for a batch of {n_tokens} tokens",
                 hint="serve with a larger --ctx",
             ) from error
 
     def _batch(self) -> list[tuple[Job, Input]]:
-        """The next inputs, in turns, as many as fit: each request's in their order, none cut."""
+        """The next inputs, in turns, as many as fit; a request's inputs stay in order."""
         limits = self._backend.limits
         n_together = 1 if limits.n_chunk else limits.n_seq_max
         turns = deque((job, len(job.vectors)) for job in self._jobs)

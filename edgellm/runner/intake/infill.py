@@ -2,10 +2,10 @@
 
     [rep] project [sep] file, text ... [sep] filename [BOS] [pre] prefix, prompt [suf] suffix [mid]
 
-What doesn't fit is left out: an editor sends its whole file. Of the room three quarters are the
-prefix's, which keeps its end, and one the suffix's, which keeps its beginning; what one doesn't
-need is the other's, and then the other files'.
-Source: tools/server/server-common.cpp `format_prompt_infill`.
+Editors send whole files, so what doesn't fit is left out. The prefix gets three quarters of the
+room and keeps its end; the suffix gets one, and keeps its beginning. What one of them doesn't need
+goes to the other, and then to the other files. Source: tools/server/server-common.cpp
+`format_prompt_infill`.
 """
 
 from collections.abc import Callable
@@ -17,8 +17,8 @@ from edgellm.runner.messages import Infill
 _PROJECT = "myproject\n"
 _FILE = "filename\n"
 _SNIPPET = "\n\n--- snippet ---\n\n"  # between files where the vocabulary has no mark for it
-# More characters of a text for each token of context than any text has are not even tokenized:
-# that would stall everyone's step.
+# No text has more characters for each token. What goes beyond is cut off first, because to tokenize
+# it would stall everyone's step.
 _TOKEN_CHARS = 16
 _ANSWER = 256  # tokens left free for an answer of no stated length
 
@@ -38,9 +38,9 @@ class FillMarks:
 def fill_prompt(
     asked: Infill, marks: FillMarks | None, tokenize: Callable[[str], list[int]], n_ctx: int
 ) -> list[int]:
-    """At most `n_ctx` less the answer; only the prompt's own length is not cut.
+    """At most `n_ctx` tokens, less room for the answer; but the prompt itself is never cut.
 
-    `tokenize` takes marks in a text for letters. Raises BadRequest.
+    `tokenize` treats the vocabulary's marks inside a text as plain letters. Raises BadRequest.
     """
     if marks is None:
         raise BadRequest(

@@ -1,7 +1,7 @@
-"""What is to be embedded or ranked, as tokens, none longer than the model takes.
+"""Tokens of what is to be embedded or ranked, none longer than the model takes.
 
-Of many texts each is checked as it is made, and of pairs what is far too long before that: a query
-stands in each of two thousand.
+Each of many texts is checked as soon as it is tokenized. Pairs that are far too long are refused
+before that, because the query is tokenized again with each of up to two thousand documents.
 """
 
 from edgellm.errors import BadRequest, ContextTooLong
@@ -9,8 +9,8 @@ from edgellm.runner.backend import MAX_TOKEN_BYTES, Backend, Input, tokens_of
 from edgellm.runner.messages import Embed, Rerank
 from edgellm.units import MIB, format_bytes
 
-# Of one answer's vectors: OpenAI's 2,048 inputs at 8,192 numbers each. As JSON it is five times
-# that, and where nothing is pooled a short request would ask for gigabytes.
+# For one answer's vectors: OpenAI's 2,048 inputs at 8,192 numbers each. JSON takes five times that;
+# and without pooling, a short request could ask for gigabytes.
 MOST_ANSWER_BYTES = 64 * MIB
 FLOAT_BYTES = 4
 _SHORTER_PAIR = "shorten them, or send max_tokens_per_doc"

@@ -1,11 +1,11 @@
 """Where llama.cpp has a token, in models that place pictures in two dimensions (M-RoPE). Pure.
 
-There a picture of 30 × 20 rows takes the positions of 30 tokens: the next token's position isn't
-its number. Deciding counts tokens; here a batch is put into positions on its way to llama.cpp.
-Whoever forks a prefix takes along what its pictures have saved; a conversation that goes away whole
-does, too, and has it when it comes back.
+There a picture of 30 × 20 rows takes the positions of 30 tokens, so the next token's position is
+not its index. All decisions count tokens; here a batch is translated into positions on its way to
+llama.cpp. A fork takes along what the pictures in its prefix have saved; so does a conversation
+that is copied out whole, until it comes back.
 
-A picture's own rows keep their numbers: the one who has the vectors also has their places.
+A picture's own rows keep their indexes: whoever has the vectors also has their places.
 """
 
 from dataclasses import replace
@@ -26,7 +26,7 @@ from edgellm.runner.batch import (
 )
 from edgellm.runner.intake.pictures import is_picture, position, saved
 
-Savings = tuple[tuple[int, int], ...]  # from that token on, positions are so many fewer
+Savings = tuple[tuple[int, int], ...]  # (token, n): from that token on, positions are n fewer
 
 
 class Positions:
@@ -35,7 +35,7 @@ class Positions:
         self._away: dict[int, Savings] = {}  # by blob, of those that were copied out whole
 
     def put(self, batch: Batch) -> Batch:
-        """The batch with positions for numbers of tokens. Its operations are taken note of."""
+        """The batch with positions instead of token indexes. Takes note of its operations."""
         has_some = self._savings or self._away
         if not has_some and not any(isinstance(op, Start) and op.pictures for op in batch.ops):
             return batch

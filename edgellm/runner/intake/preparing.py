@@ -1,4 +1,4 @@
-"""Requests that can't be queued yet: on another thread something of theirs is being prepared."""
+"""Requests that can't be queued yet, because another thread is preparing something for them."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ class _Asked:
 
 
 class Preparing:
-    """What is known of each until then. Their pictures are not held here."""
+    """What has to be known of each until then. Not their pictures, which take memory."""
 
     def __init__(self) -> None:
         self._asked: dict[int, _Asked] = {}  # by request_id
@@ -30,12 +30,12 @@ class Preparing:
         self._asked[request.request_id] = _Asked(now_s, end_s)
 
     def pop(self, request_id: int) -> float | None:
-        """When it came. None: nobody waits for it any more."""
+        """When it arrived. None: nobody waits for it any more."""
         asked = self._asked.pop(request_id, None)
         return asked.arrived_s if asked else None
 
     def pop_overdue(self, now_s: float) -> list[tuple[int, float]]:
-        """Whose clients have stopped waiting, and when they came."""
+        """The ids of those whose clients have stopped waiting, and when they arrived."""
         overdue = [
             (request_id, one.arrived_s)
             for request_id, one in self._asked.items()

@@ -1,4 +1,4 @@
-"""What is asked of the model beside its text: words to tokens and back, adapters to load."""
+"""What is asked of a model beside text: words to tokens and back, adapters to load and unload."""
 
 from collections.abc import Callable, Collection
 from typing import TypeAlias, assert_never
@@ -42,18 +42,20 @@ class Questions:
         *,
         load_beside: Callable[[LoadAdapter], None],
     ) -> None:
-        """`adapters`: those that are loaded. `load_beside` answers with AdapterLoaded."""
+        """`adapters`: ids of those that are loaded. `load_beside` loads one on another thread, and
+        AdapterLoaded comes as a message later."""
         self._backend, self._adapters, self._load_beside = backend, set(adapters), load_beside
         self._loading: set[int] = set()
         self._leaving: set[int] = set()  # adapters that nobody may ask for any more
 
     @property
     def is_loading(self) -> bool:
-        """An adapter, on a thread beside the loop."""
+        """An adapter is being loaded on another thread."""
         return bool(self._loading)
 
     def answers(self, asked: Asked) -> list[Tokenized | Obeyed]:
-        """One, or none yet. Raises BadRequest, and what kept an adapter from being loaded."""
+        """One answer, or none yet. Raises BadRequest, and what kept an adapter from being
+        loaded."""
         match asked:
             case Detokenize(request_id, tokens):
                 check_tokens(self._backend, tokens, "tokens")
@@ -66,7 +68,7 @@ class Questions:
                 self._loaded(adapter_id, error)
                 return [Obeyed(request_id)]
             case UnloadAdapter(request_id, adapter_id):
-                if adapter_id in self._adapters | self._loading:  # else an earlier worker had it
+                if adapter_id in self._adapters | self._loading:  # or an earlier worker had it
                     self._adapters.discard(adapter_id)
                     self._leaving.add(adapter_id)
                 return [Obeyed(request_id)]
@@ -87,9 +89,9 @@ class Questions:
             raise BadRequest("an adapter that this request wants has been unloaded", param="lora")
 
     def free_unused(self, scheduler: Scheduler) -> None:
-        """Adapters that were to be unloaded, and that nobody runs with or waits for any more.
+        """Free adapters that were to be unloaded, once nobody runs with them or waits for them.
 
-        Not while another one is loaded: llama.cpp would let the loop wait for it.
+        Not while another one is being loaded: llama.cpp would make the loop wait for that.
         """
         if not self._leaving or self._loading:
             return

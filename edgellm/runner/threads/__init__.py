@@ -1,6 +1,5 @@
-"""Work beside the loop, each kind on a thread of its own.
+"""Work beside the loop, each kind on a thread of its own (`one_thread`).
 
-`compiling` makes structures ready, `reading` long texts into tokens, `looking` pictures into rows,
-`adapter_loading` LoRA files into memory; each is
-`one_thread`. What they have done comes through the loop's `inbox`.
+`compiling` gets structures ready, `reading` makes long texts into tokens, `looking` makes pictures
+into rows, `adapter_loading` reads LoRA files. What they have done comes to the loop by its `inbox`.
 """

@@ -1,5 +1,6 @@
-"""The thread that loads adapters while the loop's decodes: hundreds of megabytes take seconds to
-read. One after the other, and nicer than the loop: nobody waits for one but who asked for it."""
+"""The thread that loads adapters while the loop decodes: hundreds of megabytes take seconds to
+read. One after the other, and nicer than the loop: nobody waits for one but whoever asked for
+it."""
 
 from collections.abc import Callable
 
@@ -10,7 +11,8 @@ from edgellm.runner.threads.one_thread import OneThread
 
 
 class AdapterLoading(OneThread):
-    """`load` raises EdgellmError; `put` may be called from any thread, once for each."""
+    """`load` raises EdgellmError. `put` may be called from any thread; it is called once for
+    each."""
 
     def __init__(
         self, load: Callable[[int, bytes], None], put: Callable[[AdapterLoaded], None]

@@ -1,6 +1,6 @@
 """Where the loop finds what has come: the gateway's messages, and what threads beside it have done.
 
-Any thread puts; only the loop takes, and waits where it has nothing to do.
+Any thread puts; only the loop takes, and waits here when it has nothing to do.
 """
 
 import queue
@@ -15,8 +15,8 @@ _QUIET_S = 5.0
 
 class Inbox:
     def __init__(self, quiet_s: float = _QUIET_S) -> None:
-        """`when_quiet` is called once, on the loop's thread, when nobody has come for `quiet_s`:
-        there is time for what somebody may need later."""
+        """`when_quiet` is called once, on the loop's thread, when nothing has come for `quiet_s`:
+        then there is time to prepare what somebody may need later."""
         self._queue: queue.SimpleQueue[ToWorker | FromBeside] = queue.SimpleQueue()
         self._quiet_s, self._was_quiet = quiet_s, False
         self.when_quiet: Callable[[], None] = lambda: None
@@ -29,8 +29,8 @@ class Inbox:
         return self._queue.get()
 
     def take(self, wait_s: float) -> Iterable[ToWorker | FromBeside]:
-        """All that has come; if nothing has, what comes first within so many seconds. It may come
-        back with nothing before that: no system waits for ever."""
+        """All that has come; if nothing has, what comes first within `wait_s`. May return nothing
+        before that time: very long waits are cut into shorter ones."""
         is_long = not self._was_quiet and wait_s >= self._quiet_s
         messages = self._within(self._quiet_s if is_long else wait_s)
         if is_long and not messages:

@@ -1,7 +1,8 @@
-"""The thread that makes long texts of questions, embeddings and ranks into tokens: a megabyte takes
-0.4 s, in which the loop gives everybody else a dozen tokens.
+"""The thread that tokenizes long texts of questions, embeddings and ranks: a megabyte takes 0.4 s,
+in which the loop gives everybody else a dozen tokens.
 
-Not the thread that prepares prompts: who has books counted lets nobody wait for an answer.
+It is not the thread that prepares prompts: a client that has whole books counted delays nobody's
+answer.
 """
 
 from collections.abc import Callable
@@ -42,7 +43,7 @@ def _n_chars(asked: Text) -> int:
 
 
 class Reading(OneThread):
-    """`put` may be called from any thread, and is given each text once that isn't forgotten."""
+    """`put` may be called from any thread. It gets each text once, unless that is forgotten."""
 
     def __init__(self, backend: Backend, put: Callable[[Read], None]) -> None:
         super().__init__()
