@@ -8,9 +8,10 @@ import ollama
 import openai
 import pytest
 from server.key_runs import HI, ask, get, key, ollama_client, openai_client, serving, signed
-from server.server_fakes import HANG, refusals, served, served_embedding, words
+from server.server_fakes import HANG, live_server, refusals, served, served_embedding, words
 
 from edgellm.chat.events import TextDelta
+from edgellm.server.door.access import Access
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -138,6 +139,22 @@ def test_a_key_without_bounds_hears_of_none():
             raw = client.chat.completions.with_raw_response.create(model="tiny", messages=HI)
             assert raw.headers["x-ratelimit-remaining-tokens"] == "1000"
             assert raw.headers["x-ratelimit-reset-tokens"] == "0s"
+
+
+class Counting(Access):
+    looks = 0
+
+    def key_of(self, headers):
+        type(self).looks += 1
+        return super().key_of(headers)
+
+
+def test_a_request_has_its_key_looked_up_once():
+    keys = [key("anna", tokens_per_minute=1000, tokens_per_day=1000)]
+    with live_server(served(), access=Counting.of(keys=keys)) as live:
+        Counting.looks = 0
+        ask(live, "anna")
+    assert Counting.looks == 1
 
 
 @pytest.mark.parametrize("how", [{}, {"stream": True}])
