@@ -65,8 +65,8 @@ def check_size(data: bytes) -> None:
 
 
 def measured(data: bytes, most_s: float = MAX_S) -> Sound:
-    """Raises BadRequest, also for one that is longer than `most_s`. Costs up to some hundredths of
-    a second: not for a thread that others wait for."""
+    """Raises BadRequest, also for one that is longer than `most_s`. Costs up to some tenths of a
+    second: not for a thread that others wait for."""
     check_size(data)
     take = {"wav": _wav, "mp3": _mp3, "flac": _flac}[format_of(data) or ""]
     sound = take(data, most_s)

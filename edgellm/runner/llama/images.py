@@ -60,7 +60,7 @@ class Sight:
         self._whole = bool(mtmd.mtmd_decode_use_non_causal(self._mtmd, None))
         self._sees = bool(mtmd.mtmd_support_vision(self._mtmd))
         self._hears = bool(mtmd.mtmd_support_audio(self._mtmd))
-        self._most_s = self._most_seconds() if self._hears else 0.0
+        self._most_s, self._piece_rows = self._hearing() if self._hears else (0.0, 0)
         self.uses_mrope = bool(mtmd.mtmd_decode_use_mrope(self._mtmd))
         self._refuse_others()
         self._batch = llama_cpp.llama_batch_init(plan.n_batch, self._n_embd, 1)
@@ -84,7 +84,7 @@ class Sight:
             self._seen.move_to_end(digest)
             return self._seen[digest]
         with _Bitmap(self._mtmd, self._checked(file)) as bitmap, _cut(self._mtmd, bitmap) as chunks:
-            self._check_rows(chunks)
+            self._check_rows(sum(map(_rows_of, chunks)))
             found = []
             for i, chunk in enumerate(chunks):
                 if not is_wanted():
@@ -99,24 +99,26 @@ class Sight:
         if sounds.format_of(file):
             if not self._hears:
                 raise BadRequest("this model hears no sound: its projector is for pictures")
-            return sounds.measured(file, self._most_s).file
+            sound = sounds.measured(file, self._most_s)
+            self._check_rows(int(sound.length_s // _PIECE_S) * self._piece_rows)
+            return sound.file
         if not self._sees:
             raise BadRequest("this model sees no pictures: its projector is for sound")
         check_depth(file)
         return file
 
-    def _check_rows(self, chunks: Sequence[Any]) -> None:
-        """Before they are encoded, which may take minutes."""
-        n_rows = sum(int(mtmd.mtmd_input_chunk_get_n_tokens(chunk)) for chunk in chunks)
-        if n_rows >= self._plan.n_ctx_seq:
+    def _check_rows(self, n_rows: int) -> None:
+        """Before they are encoded, which may take minutes; a sound's before it is decoded, too."""
+        n_ctx = self._plan.n_ctx_seq
+        if n_rows >= n_ctx:
             raise ContextTooLong(
-                f"it becomes {n_rows} tokens, more than a context of {self._plan.n_ctx_seq} holds",
+                f"it becomes {n_rows} tokens at least, more than a context of {n_ctx} holds",
                 hint="send less of it, or serve with a larger --ctx-size",
-                sizes=(n_rows, self._plan.n_ctx_seq),
+                sizes=(n_rows, n_ctx),
             )
 
     def _piece(self, digest: bytes, i: int, chunk: Any) -> Piece:
-        n_rows = int(mtmd.mtmd_input_chunk_get_n_tokens(chunk))
+        n_rows = _rows_of(chunk)
         kind = mtmd.mtmd_input_chunk_get_type(chunk)
         if kind == mtmd.MTMD_INPUT_CHUNK_TYPE_TEXT:
             count = ctypes.c_size_t()
@@ -201,26 +203,20 @@ class Sight:
         large = mtmd.mtmd_bitmap_init(_LARGE_SIDE, _LARGE_SIDE, None)
         return max((n_rows for _, n_rows in self._tried(large)), default=0)
 
-    def _most_seconds(self) -> float:
-        """One that reads a recording whole, however long, takes memory with its length that nobody
-        has planned for."""
+    def _hearing(self) -> tuple[float, int]:
+        """How long a sound may be, and how many rows a whole piece of it becomes. Of an encoder
+        that reads a recording whole, however long, nobody has planned the memory."""
         n_samples = (_PIECE_S + 1) * int(mtmd.mtmd_get_audio_sample_rate(self._mtmd))
         tried = self._tried(mtmd.mtmd_bitmap_init_from_audio(n_samples, None))
-        n_pieces = sum(kind == mtmd.MTMD_INPUT_CHUNK_TYPE_AUDIO for kind, _ in tried)
-        return sounds.MAX_S if n_pieces > 1 else float(_PIECE_S)
+        rows = [n_rows for kind, n_rows in tried if kind == mtmd.MTMD_INPUT_CHUNK_TYPE_AUDIO]
+        return (sounds.MAX_S, rows[0]) if len(rows) > 1 else (float(_PIECE_S), 0)
 
     def _tried(self, placeholder: Any) -> list[tuple[int, int]]:
         """The kinds of its pieces, and the rows of each."""
         with contextlib.ExitStack() as cleanup, contextlib.suppress(BadRequest):
             cleanup.callback(mtmd.mtmd_bitmap_free, placeholder)
             chunks = cleanup.enter_context(_cut(self._mtmd, placeholder))
-            return [
-                (
-                    int(mtmd.mtmd_input_chunk_get_type(chunk)),
-                    int(mtmd.mtmd_input_chunk_get_n_tokens(chunk)),
-                )
-                for chunk in chunks
-            ]
+            return [(mtmd.mtmd_input_chunk_get_type(one), _rows_of(one)) for one in chunks]
         return []
 
 
@@ -298,6 +294,10 @@ def _cut(context: Any, bitmap: Any) -> Iterator[list[Any]]:
         yield [mtmd.mtmd_input_chunks_get(chunks, i) for i in range(n_chunks)]
     finally:
         mtmd.mtmd_input_chunks_free(chunks)
+
+
+def _rows_of(chunk: Any) -> int:
+    return int(mtmd.mtmd_input_chunk_get_n_tokens(chunk))
 
 
 def _places(chunk: Any, n_rows: int) -> Any:

@@ -136,9 +136,9 @@ def capabilities(served: Served) -> tuple[str, ...]:
     the worker knows whether its model can fill in the middle."""
     if served.kind != "generative":
         return _CAPABILITIES[served.kind]
-    senses = (sense for sense in ("vision", "audio") if served.takes(sense))
+    vision = ("vision",) if served.takes("vision") else ()  # sound has no part in this API
     thinking = ("thinking",) if served.template.style else ()
-    return ("completion", *senses, "tools", *thinking)
+    return ("completion", *vision, "tools", *thinking)
 
 
 def tagged(name: str) -> str:
