@@ -1,10 +1,11 @@
 """What the worker's loop counts, and its whole state in one message."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 
 from edgellm.runner.batch import Batch
-from edgellm.runner.messages import Gauge
+from edgellm.runner.messages import Gauge, WorkRow
 from edgellm.runner.scheduler import Scheduler
 from edgellm.runner.sequence import Sequence
 
@@ -43,7 +44,8 @@ def share_step(batch: Batch, running: dict[int, Sequence], seconds: float) -> No
         running[seq_id].step_share_s += seconds / len(members)
 
 
-def gauge(scheduler: Scheduler, counts: Counts) -> Gauge:
+def gauge(scheduler: Scheduler, counts: Counts, embedding: Iterable[WorkRow] = ()) -> Gauge:
+    """`embedding`: the work for inputs that no scheduler has."""
     sequences = [*scheduler.running.values(), *islice(scheduler.waiting, _MOST_WAITING)]
     return Gauge(
         n_waiting=len(scheduler.waiting),
@@ -66,8 +68,11 @@ def gauge(scheduler: Scheduler, counts: Counts) -> Gauge:
         n_alone=counts.n_alone,
         alone_s=counts.alone_s,
         sequences=tuple((s.request_id, s.n_prompt, s.n_computed, s.n_output) for s in sequences),
-        work=tuple(
-            (s.request_id, s.step_share, s.n_computed_here, s.step_share_s)
-            for s in scheduler.running.values()
+        work=(
+            *(
+                (s.request_id, s.step_share, s.n_computed_here, s.step_share_s)
+                for s in scheduler.running.values()
+            ),
+            *embedding,
         ),
     )

@@ -178,6 +178,8 @@ class Embedded(Message, frozen=True):
     request_id: int
     vectors: tuple[bytes, ...]  # float32, little-endian; without pooling, of all tokens
     n_tokens: int
+    step_share: float = 0.0  # as Done's; of a step, by tokens
+    step_share_s: float = 0.0
 
 
 class Scored(Message, frozen=True):
@@ -186,6 +188,8 @@ class Scored(Message, frozen=True):
     request_id: int
     scores: tuple[float, ...]
     n_tokens: int
+    step_share: float = 0.0  # as Done's; of a step, by tokens
+    step_share_s: float = 0.0
 
 
 class Tokenized(Message, frozen=True):
@@ -214,6 +218,10 @@ class Rejected(Message, frozen=True):
     sizes: tuple[int, int] | None = None  # a ContextTooLong's
 
 
+WorkRow: TypeAlias = tuple[int, float, int, float]
+# Of a request: its id, step_share, n_computed, step_share_s, as in Done.
+
+
 class Gauge(Message, frozen=True):
     """The worker's state: ten times a second at most while it computes, and when all is done."""
 
@@ -230,8 +238,7 @@ class Gauge(Message, frozen=True):
     sequences: tuple[
         tuple[int, int, int, int], ...
     ] = ()  # request_id, n_prompt, n_computed, n_output
-    # Of those that run: request_id, step_share, n_computed, step_share_s, as in Done.
-    work: tuple[tuple[int, float, int, float], ...] = ()
+    work: tuple[WorkRow, ...] = ()  # of those that run
     n_drafted: int = 0  # guessed tokens computed since start
     n_draft_accepted: int = 0  # of these, those that came true
     n_kv: int | None = None  # cells that every row looks at; None: each sequence has its own

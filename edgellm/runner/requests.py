@@ -73,7 +73,7 @@ class Requests:
     ) -> None:
         """`embeds`: the model gives embeddings or ranks, and generates no text."""
         self.scheduler = scheduler  # the worker puts another one here when the layout changes
-        self.embeddings = Embeddings(backend)
+        self.embeddings = Embeddings(backend, clock)
         self._backend, self._telling, self._embeds = backend, telling, embeds
         self._prepare, self._read_beside, self._forget = prepare, read_beside, forget
         self._questions, self._recorder, self._clock = questions, recorder, clock

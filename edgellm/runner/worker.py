@@ -245,4 +245,5 @@ class Worker:
         if now_s - self._gauged_s < _GAUGE_PERIOD_S and not is_done:
             return
         self._gauged_s = now_s
-        self._telling.add([gauge(self._scheduler, self._counts)])
+        embedding = self._requests.embeddings.work
+        self._telling.add([gauge(self._scheduler, self._counts, embedding)])

@@ -89,7 +89,13 @@ class Read(Protocol):
     """The result for texts that are only read: vectors, scores."""
 
     @property
+    def request_id(self) -> int: ...
+    @property
     def n_tokens(self) -> int: ...
+    @property
+    def step_share(self) -> float: ...
+    @property
+    def step_share_s(self) -> float: ...
 
 
 async def read(served: Served, work: Callable[[], Awaitable[R]], counter: Counter) -> R:
@@ -98,8 +104,22 @@ async def read(served: Served, work: Callable[[], Awaitable[R]], counter: Counte
     with metered as watch, counter.visit(served.name, watch, 0):
         await counter.enter()
         result = await work()
-        watch.read(result.n_tokens)
+        watch.read(counter.priced(served.engine, _ended(result)))
         return result
+
+
+def _ended(read: Read) -> Finished:
+    """As an answer in which nothing was written."""
+    return Finished(
+        "stop",
+        n_prompt=read.n_tokens,
+        n_cached=0,
+        n_output=0,
+        request_id=read.request_id,
+        step_share=read.step_share,
+        step_share_s=read.step_share_s,
+        n_computed=read.n_tokens,
+    )
 
 
 def _bytes_of(prompts: Prompts) -> int:

@@ -214,3 +214,17 @@ def test_a_template_in_the_file_joins_query_and_document(tmp_path):
         assert cut["usage"]["total_tokens"] < 52
         braces = {"query": "x", "documents": ["{query} {document}"]}
         assert http.post("/v1/rerank", json=braces).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [(MINILM, ("embeddings", {"input": WORDS})),
+     (RANKS, ("rerank", {"query": WORDS, "documents": [WORDS]}))],
+)  # fmt: skip
+def test_who_has_had_texts_read_has_taken_seconds_of_the_model(path, asked):
+    route, body = asked
+    with serving(path, "reads") as live, httpx2.Client(base_url=live.url, timeout=60) as http:
+        assert http.post(f"/v1/{route}", json=body).status_code == 200
+        (row,) = http.get("/edgellm/usage").json()["rows"]
+    assert (row["n_requests"], row["n_output"]) == (1, 0)
+    assert row["work_s"] > 0

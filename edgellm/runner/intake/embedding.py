@@ -7,13 +7,13 @@ time is bounded, because a request's vectors lie here until its last one is comp
 
 from array import array
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from edgellm.errors import BadRequest, EdgellmError
 from edgellm.runner.backend import Backend, Input, NoKVSlot
 from edgellm.runner.intake.inputs import FLOAT_BYTES, vectors_bytes
-from edgellm.runner.messages import Embed, Embedded, Rerank, Scored
+from edgellm.runner.messages import Embed, Embedded, Rerank, Scored, WorkRow
 from edgellm.units import MIB
 
 _MOST_BEGUN_BYTES = 256 * MIB  # of answers
@@ -27,6 +27,15 @@ class Job:
     inputs: Sequence[Input]
     answer_bytes: int
     vectors: list[bytes] = field(default_factory=list)
+    n_computed: int = 0  # tokens
+    step_share: float = 0.0  # of the steps that it was in, by tokens
+    step_share_s: float = 0.0  # seconds of those steps, divided likewise
+
+    def take_part(self, n_tokens: int, n_all: int, seconds: float) -> None:
+        """In a step of so many tokens, and seconds."""
+        self.n_computed += n_tokens
+        self.step_share += n_tokens / n_all
+        self.step_share_s += seconds * n_tokens / n_all
 
     @property
     def is_done(self) -> bool:
@@ -43,13 +52,19 @@ class Computed:
 
 
 class Embeddings:
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
+    def __init__(self, backend: Backend, clock: Callable[[], float]) -> None:
+        self._backend, self._clock = backend, clock
         self._jobs: deque[Job] = deque()  # begun, and taking turns
         self._waiting: deque[Job] = deque()
 
     def __len__(self) -> int:
         return len(self._jobs) + len(self._waiting)
+
+    @property
+    def work(self) -> Iterator[WorkRow]:
+        """What has been done for each that is begun, as Gauge tells it."""
+        for job in self._jobs:
+            yield job.request.request_id, job.step_share, job.n_computed, job.step_share_s
 
     def check(self, request: Embed | Rerank) -> None:
         """Raises BadRequest if this model does the other of the two."""
@@ -77,13 +92,16 @@ class Embeddings:
         taken = self._batch()
         members = dict.fromkeys(job for job, _ in taken)
         n_tokens = sum(len(each.tokens) for _, each in taken)
+        begun_s = self._clock()
         try:
             vectors = self._vectors([each for _, each in taken], n_tokens)
         except EdgellmError as error:
             self._leave(members)
             return Computed(0, failed=[(job.request.request_id, error) for job in members])
-        for (job, _), vector in zip(taken, vectors, strict=True):
+        took_s = self._clock() - begun_s
+        for (job, each), vector in zip(taken, vectors, strict=True):
             job.vectors.append(vector)
+            job.take_part(len(each.tokens), n_tokens, took_s)
         done = [job for job in members if job.is_done]
         self._leave(done)
         self._jobs.rotate(-1)  # each is first once, and the first one's input always fits
@@ -131,9 +149,9 @@ class Embeddings:
 
     def _answer(self, job: Job) -> Embedded | Scored:
         request_id = job.request.request_id
-        n_tokens = sum(len(each.tokens) for each in job.inputs)
+        told = job.n_computed, job.step_share, job.step_share_s
         if isinstance(job.request, Embed):
-            return Embedded(request_id, tuple(job.vectors), n_tokens)
+            return Embedded(request_id, tuple(job.vectors), *told)
         at = self._backend.score_at * FLOAT_BYTES
         scores = (array("f", vector[at : at + FLOAT_BYTES])[0] for vector in job.vectors)
-        return Scored(request_id, tuple(scores), n_tokens)
+        return Scored(request_id, tuple(scores), *told)

@@ -236,12 +236,11 @@ def used(watch: Watch, prompt_bytes: int) -> Use:
     """What came of a request. Of an answer that its worker broke off the tokens that were heard
     count, and its prompt by its length."""
     use = Use(n_requests=1)
-    for finished in watch.finished:
+    for finished in (*watch.finished, *([watch.only_read] if watch.only_read else [])):
         use.add(_used(finished))
     for n_heard in watch.heard.values():
         use.n_prompt += prompt_bytes // _BYTES_A_TOKEN
         use.n_output += n_heard
-    use.n_prompt += watch.n_read or 0
     return use
 
 

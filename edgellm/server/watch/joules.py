@@ -45,6 +45,8 @@ class Joules:
         joules = self._account.end(engine, work)
         if joules is None:
             return finished
+        if not finished.n_output:  # what is only read has no tokens to divide its joules by
+            return replace(finished, energy_j=joules)
         self._seen_j += joules
         self._n_seen += finished.n_output
         told_s = finished.step_share_s
@@ -70,10 +72,5 @@ class Joules:
 
 
 def _work(served: Served) -> tuple[Work, ...]:
-    """An embedding model's inputs are computed at once: together they are one, that never ends."""
     gauge = served.engine.gauge
-    if gauge is None:
-        return ()
-    if served.is_embedding:
-        return (Work(0, float(gauge.n_steps), gauge.n_prefilled),)
-    return tuple(Work(*row) for row in gauge.work)
+    return tuple(Work(*row) for row in gauge.work) if gauge else ()

@@ -83,21 +83,25 @@ class Metrics:
             has_ended = len(watch.finished) == n_answers
             if has_ended:  # a client may hang up on the last byte
                 outcome = watch.finished[-1].reason
-            if watch.n_read is not None:
-                has_ended, outcome = True, "stop"
-                self._prompt.labels(model).inc(watch.n_read)
+            if watch.only_read:
+                has_ended, outcome = True, watch.only_read.reason
+                self._tokens_of(watch.only_read, model)
             self._requests.labels(model, outcome).inc()
             if has_ended:  # to be refused takes no time, and would make the others look fast
                 self._e2e.of(model).observe(time.perf_counter() - watch.began_s)
             for finished in watch.finished:
                 self._queue.of(model).observe(finished.timings.queue_s)
-                self._prompt.labels(model).inc(finished.n_prompt)
+                self._tokens_of(finished, model)
                 self._cached.labels(model).inc(finished.n_cached)
                 self._generated.labels(model).inc(finished.n_output)
                 self._drafted.labels(model).inc(finished.n_drafted)
                 self._accepted.labels(model).inc(finished.n_draft_accepted)
-                if finished.energy_j is not None:
-                    self._joules.labels(model).inc(finished.energy_j)
+
+    def _tokens_of(self, finished: Finished, model: str) -> None:
+        """That went in, and what all of it took."""
+        self._prompt.labels(model).inc(finished.n_prompt)
+        if finished.energy_j is not None:
+            self._joules.labels(model).inc(finished.energy_j)
 
     def _histogram(self, name: str, help: str, buckets: tuple[float, ...]) -> Histogram:
         return Histogram(f"edgellm_{name}_seconds", help, buckets, self.registry)
@@ -109,7 +113,7 @@ class Metrics:
 class Watch:
     """The clock of one request, which may have several answers. On the path of every token."""
 
-    __slots__ = ("_itl", "_last_s", "_ttft", "began_s", "finished", "heard", "n_read")
+    __slots__ = ("_itl", "_last_s", "_ttft", "began_s", "finished", "heard", "only_read")
 
     def __init__(self, ttft: Buckets, itl: Buckets | None, *, began_s: float) -> None:
         self._ttft, self._itl = ttft, itl
@@ -117,10 +121,10 @@ class Watch:
         self.began_s = began_s
         self.finished: list[Finished] = []
         self.heard: dict[int, int] = {}  # of answers that haven't ended: their tokens so far
-        self.n_read: int | None = None  # tokens of a request that nothing is written for
+        self.only_read: Finished | None = None  # of a request that nothing is written for
 
-    def read(self, n_tokens: int) -> None:
-        self.n_read = n_tokens
+    def read(self, finished: Finished) -> None:
+        self.only_read = finished
 
     def saw(self, index: int, event: Told) -> None:
         if isinstance(event, TextDelta):

@@ -26,7 +26,7 @@ def add(embeddings, backend, request):
 
 def run(*requests, pooling="mean", limits=LIMITS):
     backend = FakeBackend(limits, pooling=pooling)
-    embeddings = Embeddings(backend)
+    embeddings = Embeddings(backend, lambda: 0.0)
     for request in requests:
         add(embeddings, backend, request)
     answers, failed = [], []
@@ -52,6 +52,20 @@ def test_a_requests_vectors_come_in_the_order_of_its_inputs():
     assert answer.n_tokens == sum(lengths)
     assert [n for call in lengths_of(calls) for n in call] == list(lengths)
     assert all(sum(call) <= 32 and len(call) <= 4 for call in lengths_of(calls))
+
+
+def test_who_shares_a_step_has_its_part_of_it_by_tokens():
+    seconds = iter(range(100))
+    backend = FakeBackend(LIMITS, pooling="mean")
+    embeddings = Embeddings(backend, lambda: float(next(seconds)))
+    for request in (of_lengths(1, 3, 30), of_lengths(2, 9)):
+        add(embeddings, backend, request)
+    (short,) = embeddings.step().answers
+    assert [*embeddings.work] == [(1, 0.25, 3, 0.25)]
+    (long,) = embeddings.step().answers
+    assert (short.request_id, short.step_share, short.step_share_s) == (2, 0.75, 0.75)
+    assert (long.request_id, long.step_share, long.step_share_s) == (1, 1.25, 1.25)
+    assert [*embeddings.work] == []
 
 
 def test_inputs_of_several_requests_go_down_in_one_call():
@@ -100,7 +114,7 @@ class Full(FakeBackend):
 
 def test_a_batch_that_finds_no_cells_costs_only_those_in_it():
     backend = Full(LIMITS)
-    embeddings = Embeddings(backend)
+    embeddings = Embeddings(backend, lambda: 0.0)
     add(embeddings, backend, Embed(1, ((13,),)))
     add(embeddings, backend, of_lengths(2, 32))
     ((request_id, error),) = embeddings.step().failed
@@ -117,7 +131,7 @@ def test_an_input_that_is_too_long_is_refused_with_both_numbers_and_its_place():
 
 def test_a_cancelled_request_is_computed_no_further():
     backend = FakeBackend(LIMITS)
-    embeddings = Embeddings(backend)
+    embeddings = Embeddings(backend, lambda: 0.0)
     add(embeddings, backend, of_lengths(1, *[30] * 5))
     add(embeddings, backend, of_lengths(2, 30))
     embeddings.step()
@@ -162,7 +176,7 @@ def test_openais_most_inputs_are_answered_at_any_width_that_there_is():
 
 def test_of_large_answers_no_more_are_begun_than_have_room_beside_each_other():
     backend = of_width(1 << 20, "none")
-    embeddings = Embeddings(backend)
+    embeddings = Embeddings(backend, lambda: 0.0)
     for request_id in range(1, 8):
         add(embeddings, backend, of_lengths(request_id, *[2] * 8))  # 64 MiB each
     add(embeddings, backend, of_lengths(8, 1))

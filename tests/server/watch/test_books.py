@@ -74,6 +74,15 @@ def test_a_days_quota_outlives_the_server(diary, time):
     assert (row.work_s, row.energy_j) == (4.0, 14.0)
 
 
+def test_what_is_only_read_has_its_seconds_and_its_joules(time):
+    books, seen = Books([ANNA], clocks=time.clocks), watch()
+    with books.visit(ANNA, "tiny", seen, 0):
+        seen.read(Finished("stop", 30, 0, 0, step_share_s=2.0, energy_j=7.0))
+    row = rows(books)["2026-11-28", "anna"]
+    assert (row.n_requests, row.n_prompt, row.n_output) == (1, 30, 0)
+    assert (row.work_s, row.energy_j) == (2.0, 7.0)
+
+
 def test_how_long_a_day_lasts_is_asked_for_a_key_that_it_concerns_only():
     looks = []
 

@@ -99,10 +99,12 @@ def test_what_has_no_sensor_has_no_number():
 
 def test_embedding_is_no_idling():
     bench = Bench(embedding=True)
-    bench.second(n_steps=1, n_prefilled=100)
-    bench.second(n_steps=1, n_prefilled=100)
+    bench.second((1, 1.0, 100))
+    bench.second()
+    told = bench.live.priced(bench.engine, finished(1, 1.0, 100, n_output=0))
     energy = bench.energy()
-    assert (energy.requests_j, energy.idle_j) == (100.0, 100.0)
+    assert told.energy_j == 100.0
+    assert (energy.requests_j, energy.idle_j, energy.j_per_token) == (100.0, 100.0, None)
 
 
 def test_a_worker_that_dies_takes_its_requests_numbers_not_the_servers():
