@@ -146,14 +146,14 @@ def test_a_ranking_is_on_equal_terms_and_says_whose_table_it_leaves_out(home, ta
 
 def test_a_table_that_is_about_no_model_is_told_with_the_name_that_was_meant(home, tables):
     tables('[models."./frist.gguf"]\nctx = 256\n[models.first]\nctx = 512\n')
-    said = '[models."./frist.gguf"]: no model is here by that name; did you mean ./first.gguf or '
+    said = '[models."./frist.gguf"]: no model is here by that name; did you mean ./first.gguf?'
     with home.serving("serve", "./first.gguf", "--port", "0") as live:
         assert models(live)["first"]["plan"]["n_ctx_seq"] == 512, "by the name that ps shows"
         assert said in "".join(live.err)
     told = {one["name"]: one for one in json.loads(home.run("doctor", "--json").out)}["tables"]
     assert (told["verdict"], told["fix"]) == (
         "warning",
-        "did you mean ./first.gguf or ./second.gguf?",
+        "did you mean ./first.gguf?",
     )
     assert '[models."./frist.gguf"] of ' in told["message"]
 

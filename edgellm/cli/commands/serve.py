@@ -78,7 +78,7 @@ def serve(
     _check_several(models or (), [flag for flag, value in of_one.items() if value])
     pins.goal(config.reserve)  # what can't be is told before anything is looked for
     listening.check(config)
-    _tell_idle_tables(config, models)
+    _tell_idle_tables(config, [*models, *filter(None, [embedding])])
     flags = Wishes(
         pins=pins, drafting=drafting, seeing=seeing, adapting=adapting,
         sleep_idle_seconds=sleep_idle_seconds,

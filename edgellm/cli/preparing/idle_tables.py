@@ -47,7 +47,7 @@ def idle_tables(config: Config, named: Sequence[str] = ()) -> tuple[IdleTable, .
 def _idle(config: Config, named: Sequence[str]) -> Iterator[IdleTable]:
     stored = store_of(config).list()
     names = [*named, DEMO, *(one.name for one in stored), *(one.name for one in found_models())]
-    here = [*_meant(names)]
+    here = [*_meant([*names, *(f"{one.repo}/{file}" for one in stored for file in one.files)])]
     known = [*names, *(one.repo for one in stored), *catalog.names("")]
     for name, (meant, table) in zip(config.models, check_tables(config).items(), strict=True):
         if any(meant.holds(one) for one in here):
@@ -82,7 +82,12 @@ def _beside(name: str, meant: Meant) -> Iterator[str]:
 
 
 def _near(name: str, known: Iterable[str], ratio: float = 0.6) -> tuple[str, ...]:
-    shown = {one.removeprefix("hf.co/").casefold(): one for one in known}
-    wanted = name.removeprefix("hf.co/").casefold()
-    found = difflib.get_close_matches(wanted, shown, n=_MOST_NAMES, cutoff=ratio)
+    shown = {_spelt(one): one for one in known}
+    found = difflib.get_close_matches(_spelt(name), shown, n=_MOST_NAMES, cutoff=ratio)
     return tuple(dict.fromkeys(shown[one] for one in found))
+
+
+def _spelt(name: str) -> str:
+    """Without what all such names share."""
+    own = name.casefold().removeprefix("hf.co/")
+    return own.rpartition("/")[2].removesuffix(".gguf") if own.endswith(".gguf") else own

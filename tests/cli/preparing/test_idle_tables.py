@@ -24,8 +24,8 @@ def tables(tmp_path, monkeypatch):
 
 def test_what_lies_here_is_named_or_may_come_has_a_table_rightly(tables):
     names = (
-        "demo", "org/repo", "org/repo:Q8_0", "hf.co/Org/Repo", "./mine.gguf", "qwen3:8b",
-        "gemma3:12b", "gemma3:12b:Q4_K_M", "some-file", "Mine",
+        "demo", "org/repo", "org/repo:Q8_0", "hf.co/Org/Repo", "org/repo/m-Q8_0.gguf",
+        "./mine.gguf", "qwen3:8b", "gemma3:12b", "gemma3:12b:Q4_K_M", "some-file", "Mine",
     )  # fmt: skip
     for name in names:
         assert not tables(name), name
@@ -50,6 +50,7 @@ def test_all_others_are_told_with_the_names_that_are_spelt_like_theirs(tables, n
 
 
 def test_what_resembles_nothing_is_told_with_the_way_to_look(tables, tmp_path):
+    assert tables("./other.gguf") == [('[models."./other.gguf"]', ())]
     config = Config(models={"zz/9": {}}, cache_dir=str(tmp_path / "hub"))
     [idle] = idle_tables(config)
     assert str(idle).endswith(
