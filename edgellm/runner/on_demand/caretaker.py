@@ -1,4 +1,4 @@
-"""Does what `room` says: models are loaded and unloaded, one move after the other."""
+"""Does what `room` decides: loads and unloads models, one move after the other."""
 
 import asyncio
 import time
@@ -8,7 +8,7 @@ from typing import Protocol, TypeAlias
 from edgellm.errors import EdgellmError, NotServing
 from edgellm.runner.on_demand.room import Bytes, Room, Stay, Tenant
 
-# What all together may take now: asked with what those that are there take, and since when.
+# look(taken, since_s): what all together may take now, if those in memory take so much since then.
 Look: TypeAlias = Callable[[Bytes, float], Bytes]
 
 
@@ -16,33 +16,34 @@ class Sleeper(Protocol):
     tenant: Tenant
 
     async def wake(self) -> None:
-        """Its stay has begun. Raises EdgellmError where it can't be loaded."""
+        """Its stay has begun: load it. Raises EdgellmError if that can't be done."""
         ...
 
     async def sleep(self) -> None:
-        """Its stay ends: nobody uses it."""
+        """Its stay ends, and nobody uses it: unload it."""
         ...
 
 
 class Caretaker:
-    """Of all that share one Room. Within one event loop. Without `look` its budgets stay."""
+    """One for all models that share a Room, within one event loop. Without `look` the room's
+    budgets never change."""
 
     def __init__(
         self, room: Room, clock: Callable[[], float] = time.monotonic, look: Look | None = None
     ) -> None:
         self._room, self._clock, self._look = room, clock, look
-        self._changed_s = clock()  # when the last one went
+        self._changed_s = clock()  # when the last model was unloaded
         self._sleepers: dict[Tenant, Sleeper] = {}
         self._move: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._hopes: dict[Stay, asyncio.Future[None]] = {}  # whoever asked how a load went
+        self._hopes: dict[Stay, asyncio.Future[None]] = {}  # of those who wait for a load to end
 
     def add(self, sleeper: Sleeper) -> None:
         self._sleepers[sleeper.tenant] = sleeper
         self._room.add(sleeper.tenant)
 
     def remove(self, sleeper: Sleeper) -> None:
-        """It is stopped for good; what waits for it is its own to tell."""
+        """It is stopped for good. It tells the requests that wait for it itself."""
         if self._sleepers.pop(sleeper.tenant, None):
             self._room.remove(sleeper.tenant)
             self._tell(sleeper.tenant.here or sleeper.tenant.coming, NotServing("it was stopped"))
@@ -59,7 +60,7 @@ class Caretaker:
         self._go_on_soon()
 
     def dismiss(self, tenant: Tenant) -> None:
-        """It goes when its last answer has ended, if nobody asks for it before."""
+        """Unload it when its last answer has ended, unless somebody asks for it before."""
         tenant.is_dismissed = tenant.here is not None
         self._go_on_soon()
 
@@ -71,16 +72,16 @@ class Caretaker:
         return self._room.left_s(tenant, self._clock())
 
     async def loaded(self, stay: Stay) -> None:
-        """Returns when this stay has been loaded. Raises what kept it from that."""
+        """Returns when this stay has been loaded. Raises what prevented it."""
         await self._hopes.setdefault(stay, asyncio.get_running_loop().create_future())
 
     def _go_on_soon(self) -> None:
-        """Not within the caller, who has just been told of a stay as it was."""
+        """Not within the call, whose caller relies on the stay that it was just given."""
         asyncio.get_running_loop().call_soon(self._go_on)
 
     def _go_on(self) -> None:
         if self._move is not None:
-            return  # its end goes on
+            return  # when that move ends, this is called again
         if self._timer:
             self._timer.cancel()
             self._timer = None

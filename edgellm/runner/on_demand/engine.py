@@ -1,8 +1,10 @@
-"""A model that is loaded when it is asked for: one Engine, made of one Supervisor for each stay.
+"""A model that is loaded on demand: one Engine to the rest of the program, a Supervisor for each
+stay.
 
-A Supervisor that was not started yet holds what it is asked, as one does whose worker is being
-restarted. So whoever waits for a stay waits there, is counted there, and ends there once, however
-the load turns out. Where it runs out of memory and is tried smaller, who waits asks that one.
+A Supervisor that has not been started yet holds what it is asked, as one does whose worker is being
+restarted. So whoever waits for the next stay already waits in its Supervisor, is counted there, and
+is ended there exactly once, however the load turns out. If it runs out of memory, and a smaller
+plan is tried, whoever waits asks that one's Supervisor instead.
 """
 
 import asyncio
@@ -25,7 +27,8 @@ from edgellm.runner.pacing.rehearsal import Rehearsed
 from edgellm.selector.plan import Plan
 
 New: TypeAlias = Callable[[Plan], Engine]
-# Starts this one, or the first smaller plan's that loads: each of those is asked for by its plan.
+# Starts this engine; or, if it runs out of memory, the first of smaller plans that loads: these are
+# given to the second argument, which makes engines of them.
 Start: TypeAlias = Callable[[Engine, Callable[[Plan], Engine]], Awaitable[object]]
 _Reply = TypeVar("_Reply")
 
@@ -39,7 +42,8 @@ class OnDemand:
         start: Start,
         keep_s: float = float("inf"),
     ) -> None:
-        """`keep_s`: how long it idles before it goes though nobody needs its place."""
+        """`keep_s`: how long it may be idle before it is unloaded, even if nobody needs the
+        room."""
         first = new(plan)
         self._caretaker, self._new, self._start = caretaker, new, start
         self.tenant = Tenant(plan.model, plan.most_bytes_by_pool, keep_s=keep_s)
@@ -54,7 +58,7 @@ class OnDemand:
 
     @property
     def _shown(self) -> Engine:
-        """What is there; else what the next stay will be."""
+        """The engine of the present stay, or else that of the next one."""
         return self._engines[self.tenant.here or self.tenant.coming]
 
     @property
@@ -161,14 +165,14 @@ class OnDemand:
         return self._caretaker.left_s(self.tenant)
 
     async def wake(self) -> None:
-        """For the caretaker, as `sleep`."""
+        """Load it. Called by the caretaker, as `sleep` is."""
         try:
             await self._start(self._shown, self._smaller)
         except EdgellmError:
             self._end_stay()
             raise
         except Exception as error:
-            self._end_stay()  # whatever broke, everyone who waits must be told
+            self._end_stay()  # whatever broke, all who wait must be told
             raise WorkerDied(f"{self.tenant.name} could not be loaded: {error}") from error
 
     async def sleep(self) -> None:
@@ -176,8 +180,8 @@ class OnDemand:
         self._end_stay()
 
     def _smaller(self, plan: Plan) -> Engine:
-        """In place of one that ran out of memory."""
-        self._check_lives()  # nobody would stop it
+        """An engine in the place of one that ran out of memory."""
+        self._check_lives()  # otherwise nobody would ever stop the new one
         assert self.tenant.here is not None
         engine = self._engines[self.tenant.here] = self._anew(plan)
         self.tenant.needs = plan.most_bytes_by_pool
@@ -208,8 +212,8 @@ class OnDemand:
 
     @contextmanager
     def _visit(self, keep_s: float | None = None) -> Iterator[tuple[Engine, Stay]]:
-        """For one request, from its coming to its end. Raises NotServing once it is stopped: there
-        is no next stay."""
+        """For one request, from its arrival to its end: the engine and stay that serve it. Raises
+        NotServing if it is stopped, as there is no next stay."""
         self._check_lives()
         stay = self._caretaker.enter(self.tenant, keep_s)
         try:
@@ -231,7 +235,7 @@ class OnDemand:
     ) -> AsyncIterator[Event]:
         asked: tuple[str | tuple[int, ...], GenerateParams] | None = (prompt, params)
         deadline_s, keep_s, failed = params.claim.deadline_s, params.claim.keep_s, None
-        del prompt, params  # megabytes perhaps, and an answer may take long
+        del prompt, params  # perhaps megabytes, which nobody needs while the answer is written
         with self._visit(keep_s) as (engine, stay):
             while asked:
                 try:
@@ -263,7 +267,8 @@ class OnDemand:
                         raise
 
     async def _after(self, engine: Engine, stay: Stay) -> Engine | None:
-        """With a smaller plan, where this one ran out of memory while it loaded."""
+        """The engine with a smaller plan that takes this one's place, if this one ran out of memory
+        while it loaded. None: it didn't, or there is no smaller plan."""
         if not self._runs_out(engine, stay):
             return None
         while self._engines.get(stay) is engine:
@@ -309,7 +314,7 @@ class OnDemand:
         return await self._ask(lambda engine: engine.infill(asked))
 
     async def steps(self, n: int) -> Steps:
-        """Of what is there: it is not loaded for that. Raises NotServing where nothing is."""
+        """Doesn't load the model for that: raises NotServing if it isn't loaded."""
         if self.state == "sleeping":
             raise NotServing(f"{self.tenant.name} sleeps")
         return await self._shown.steps(n)

@@ -1,19 +1,19 @@
 """Whose turn it is in memory that can't hold all models at once. Pure.
 
-A model is in memory for a *stay*; who asks one that isn't there waits for its next stay. The model
-whose request has waited for the longest is the next one:
+A model is in memory for a *stay*; whoever asks for one that isn't waits for its next stay. The next
+to come is the model that somebody has been waiting for the longest:
 
-    it fits    beside those that are there: it is loaded
-    else       those whose last request is the longest ago go for it, no more than it takes, and
-               each when its last answer has ended: nobody's answer is broken off
+    if it fits   beside those in memory, it is loaded
+    otherwise    others make room: those first whose last request is the longest ago, and no more of
+                 them than it takes. Each leaves when its last answer has ended; none is broken off
 
-    LINGER_S    after its last answer an idle model stays even though another is waited for: a
-                conversation's or an agent's next request comes soon
-    PATIENCE_S  after it was loaded, and after somebody began to wait for another, a busy one
-                takes newcomers; then they wait for its next stay, so nobody starves
+    LINGER_S     an idle model stays for so long after its last answer, even if another is waited
+                 for: the next request of a conversation or an agent comes soon
+    PATIENCE_S   a busy model takes new requests for so long after it was loaded, and after somebody
+                 began to wait for another. From then on they wait for its next stay: nobody starves
 
-Where its place is needed by nobody one goes all the same when it has been idle for so long as its
-own `keep_s`, or as the last request that said so of this stay wishes.
+Even if nobody needs its room, a model is unloaded after it has been idle for its `keep_s`, or for
+as long as the last request of this stay wished.
 """
 
 from collections import Counter
@@ -29,38 +29,38 @@ Bytes: TypeAlias = Mapping[str, int]  # by pool
 
 @dataclass(eq=False, slots=True)
 class Stay:
-    """One time in memory, or one that is to come."""
+    """One time that a model is in memory, or the next one that it will be."""
 
-    n_users: int = 0  # requests that it has, and that will end
-    awaited_s: float | None = None  # since when somebody waits for it to begin
-    loaded_s: float = float("inf")  # since when it answers
+    n_users: int = 0  # requests that have come for it and not ended
+    awaited_s: float | None = None  # when somebody began to wait for it
+    loaded_s: float = float("inf")  # when it was ready
     is_over: bool = False  # it is being unloaded
-    keep_s: float | None = None  # of idling: what a request has said last; None: none has
+    keep_s: float | None = None  # how long it may idle, as a request said last; None: none did
 
 
 @dataclass(eq=False, slots=True)
 class Tenant:
-    """A model that takes its turns."""
+    """A model that takes turns in memory with others."""
 
     name: str
-    needs: Bytes  # as planned, at most
-    here: Stay | None = None
+    needs: Bytes  # at most, as planned
+    here: Stay | None = None  # None: it isn't in memory
     coming: Stay = field(default_factory=Stay)
-    keep_s: float = float("inf")  # of idling, where no request says it
+    keep_s: float = float("inf")  # how long it may idle if no request says so
     used_s: float = 0.0  # when a request came or ended last
-    is_dismissed: bool = False  # it goes when it is idle, though nobody needs its place
+    is_dismissed: bool = False  # to be unloaded as soon as it is idle
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """What is to be done next: these go, or this one is loaded."""
+    """What is to be done next: unload these, or load this one."""
 
     leaving: tuple[Tenant, ...] = ()
     waking: Tenant | None = None
 
 
 class Room:
-    """`budgets` is what all of them together may take."""
+    """`budgets` is what all models in memory may take together."""
 
     def __init__(self, budgets: Bytes) -> None:
         self.budgets = budgets
@@ -75,8 +75,8 @@ class Room:
     # ── what happens ─────────────────────────────────────────────────────────
 
     def enter(self, tenant: Tenant, now_s: float, keep_s: float | None = None) -> Stay:
-        """A request has come. The stay that it is for: this one, or the next. `keep_s`: what it
-        says of how long that one idles."""
+        """A request has come. Returns the stay that will serve it: the present one, or the next.
+        `keep_s`: how long that may idle, if the request says so."""
         tenant.used_s = now_s
         stay = tenant.here
         if stay is None or stay.is_over or self._is_closed(tenant, now_s):
@@ -91,25 +91,25 @@ class Room:
         return stay
 
     def leave(self, tenant: Tenant, stay: Stay, now_s: float) -> None:
-        """It has ended; or whoever waited has left."""
+        """The request has ended, or its client has stopped waiting."""
         stay.n_users -= 1
         tenant.used_s = now_s
         if stay is tenant.coming and not stay.n_users:
             stay.awaited_s = None
 
     def keep(self, tenant: Tenant, keep_s: float, now_s: float) -> None:
-        """Said of the stay that there is, as by a request that comes and ends now."""
+        """Set how long the present stay may idle, as a request would that comes and ends now."""
         if tenant.here is not None:
             self.leave(tenant, self.enter(tenant, now_s, keep_s), now_s)
 
     def begin(self, tenant: Tenant) -> Stay:
-        """From here on its memory is taken, and `loaded_s` is the caller's to set."""
+        """Its next stay begins: its memory counts as taken. The caller sets `loaded_s` later."""
         assert tenant.here is None, f"{tenant.name} is there already"
         tenant.here, tenant.coming = tenant.coming, Stay()
         return tenant.here
 
     def close(self, tenant: Tenant) -> None:
-        """It is about to end: whoever comes now waits for the next one."""
+        """Its stay is about to end: new requests wait for the next one."""
         assert tenant.here is not None, f"{tenant.name} is not there"
         tenant.here.is_over = True
 
@@ -119,7 +119,7 @@ class Room:
     # ── what is to be done ───────────────────────────────────────────────────
 
     def next_move(self, now_s: float) -> Move | None:
-        """None: nothing, before somebody comes or leaves, or before `due_s`."""
+        """None: there is nothing to do until somebody comes or leaves, or until `due_s`."""
         first = self._first()
         if first is not None:
             victims = self._victims(first)
@@ -131,7 +131,7 @@ class Room:
         return Move(leaving=idle) if idle else None
 
     def due_s(self, now_s: float) -> float | None:
-        """When there will be something to do though nothing happens."""
+        """When there will be something to do even if nothing happens. None: never."""
         first = self._first()
         times = [self._retires_at(one) for one in self._here()]
         if first is not None:
@@ -139,8 +139,8 @@ class Room:
         return min((one for one in times if now_s < one < float("inf")), default=None)
 
     def left_s(self, tenant: Tenant, now_s: float) -> float | None:
-        """Until it goes if nobody asks, and nobody needs its place. None: it isn't there, or no
-        time says it."""
+        """Seconds until it is unloaded if nobody asks and nobody needs its room. None: it isn't
+        loaded, or there is no limit."""
         if tenant.here is None:
             return None
         at_s = now_s + _keep_s(tenant) if self._is_busy(tenant) else self._retires_at(tenant)
@@ -153,7 +153,7 @@ class Room:
 
     @property
     def taken(self) -> Bytes:
-        """By those that are there, at most."""
+        """By all models in memory, at most."""
         taken = Counter[str]()
         for one in self._here():
             taken.update(one.needs)
@@ -163,12 +163,13 @@ class Room:
         return (one for one in self._tenants if one.here is not None)
 
     def _first(self) -> Tenant | None:
-        """The one that has been waited for the longest."""
+        """The one that somebody has been waiting for the longest."""
         awaited = [one for one in self._tenants if one.coming.awaited_s is not None]
         return min(awaited, key=lambda one: one.coming.awaited_s or 0.0, default=None)
 
     def _victims(self, first: Tenant) -> tuple[Tenant, ...]:
-        """Who has to go for it: itself, where its stay was closed for somebody who has left."""
+        """Which models have to make room for it. It may be itself: its stay was closed for somebody
+        who has left since."""
         if first.here is not None:
             return (first,)
         there = sorted(self._here(), key=lambda one: (self._is_busy(one), one.used_s))
@@ -177,13 +178,13 @@ class Room:
                 break
         gone, stay = there[:n], there[n:]
         spared: list[Tenant] = []
-        for one in reversed(gone):  # what a later one gives may make an earlier one's needless
+        for one in reversed(gone):  # those chosen later may have made earlier ones needless
             if self._fits(first, [*stay, *spared, one]):
                 spared.append(one)
         return tuple(one for one in gone if one not in spared)
 
     def _fits(self, tenant: Tenant, others: Iterable[Tenant]) -> bool:
-        """Alone it was planned to fit."""
+        """Whether all fit together. A model alone always does: it was planned to."""
         beside = list(others)
         return not beside or all(
             sum(one.needs.get(pool, 0) for one in (tenant, *beside)) <= self.budgets.get(pool, 0)
@@ -191,7 +192,7 @@ class Room:
         )
 
     def _is_closed(self, tenant: Tenant, now_s: float) -> bool:
-        """Newcomers wait for its next stay."""
+        """Whether new requests wait for its next stay."""
         if tenant.coming.n_users:
             return True
         first = self._first()
@@ -204,7 +205,7 @@ class Room:
         return max(first.coming.awaited_s or 0.0, tenant.here.loaded_s) + PATIENCE_S
 
     def _goes_at(self, tenant: Tenant, first: Tenant) -> float:
-        """Infinite as long as it has answers to end."""
+        """When it may be unloaded for `first`. Infinite while it has answers to finish."""
         if self._is_busy(tenant):
             return float("inf")
         if tenant is first:
@@ -212,7 +213,7 @@ class Room:
         return min(tenant.used_s + LINGER_S, self._patience_ends_at(tenant, first))
 
     def _retires_at(self, tenant: Tenant) -> float:
-        """Though nobody needs its place."""
+        """When it is unloaded even if nobody needs its room."""
         if self._is_busy(tenant):
             return float("inf")
         if tenant.is_dismissed:

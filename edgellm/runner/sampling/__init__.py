@@ -1,6 +1,7 @@
 """What may be drawn, from which tokens, by which samplers. Pure.
 
-`recipe` is what a request asks for, `preselect` the few tokens that it can choose, `logprobs` what
-is told of them. `masks` are structures as tokens, `staged` those that begin later: its `stages`
-and those of `thinking`. `vocabulary` is what they need to know of the tokens' texts.
+`recipe` is the plan of one request's sampling, `preselect` finds the few tokens that it can choose,
+`logprobs` is what is told of them. `masks` are structures as token masks; `staged` ones consist of
+several `stages`, those of `thinking` among them. `vocabulary` is what they need to know of tokens'
+texts.
 """

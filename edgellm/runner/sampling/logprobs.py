@@ -1,4 +1,4 @@
-"""Log-probabilities as they are told: the model's own, or those that the samplers left."""
+"""Log-probabilities as clients are told them: the model's own, or what the samplers have left."""
 
 from collections.abc import Callable
 from typing import TypeAlias
@@ -13,7 +13,8 @@ Told: TypeAlias = tuple[float, list[tuple[int, float]]]  # of the token; of the 
 
 
 def top_logprobs(logits: Logits, token: int, n_top: int) -> Told:
-    """Natural logs, over the whole vocabulary and before any sampler: OpenAI's, llama-server's."""
+    """Natural logs over the whole vocabulary, before any sampler, as OpenAI's and
+    llama-server's."""
     peak = float(logits.max())
     log_sum = peak + float(np.log(np.exp(logits - peak).sum(dtype=np.float64)))
     best = [int(i) for i in likeliest(logits, n_top)] if n_top else []
@@ -23,7 +24,7 @@ def top_logprobs(logits: Logits, token: int, n_top: int) -> Told:
 def left_logprobs(
     ids: npt.NDArray[np.int32], probabilities: npt.NDArray[np.float32], token: int, n_top: int
 ) -> Told:
-    """Of the tokens that the samplers left; `token` is one of them."""
+    """Among the tokens that the samplers have left; `token` is one of them."""
     with np.errstate(divide="ignore"):
         logs = np.log(probabilities)
     best = np.argsort(-probabilities, kind="stable")[:n_top]

@@ -1,12 +1,12 @@
 """Structures as token masks, by llguidance.
 
-llama.cpp's own grammar sampler is never loaded: a body of 60 KB kills it or hangs it for a minute,
-and it costs 42 to 111 ms a token on a vocabulary of 151,000. llguidance has limits, and they are
-set here: what would explode becomes an error of the one request that asked for it. Their items and
-fuel are work, not time; about 20,000 items or 14,000 units of fuel take it a millisecond.
+llama.cpp's own grammar sampler is never loaded: a grammar of 60 KB kills it or hangs it for a
+minute, and on a vocabulary of 151,000 it costs 42 to 111 ms a token. llguidance has limits, which
+are set here: what would explode becomes an error of the one request that asked for it. Its limits
+are in units of work, not time: about 20,000 items or 14,000 units of fuel take it a millisecond.
 
-A structure is compiled once, with its first mask, which costs more than the others; requests get
-copies that share what the lexer has learned.
+A structure is compiled once, with its first mask, which costs more than later ones. Requests get
+copies, which share what the lexer has learnt.
 """
 
 import json
@@ -45,8 +45,8 @@ PARAM = "structure"  # what an error blames: the gateway knows what its client c
 
 _MAX_SOURCE_BYTES = 512 << 10
 _MAX_KEPT = 64  # compiled structures
-# Later masks are computed on the loop's thread, where everybody waits: the worst that so many items
-# of a step were seen to take is 0.08 s, of 151,936 tokens. Twice as many took 0.23 s.
+# Later masks are computed on the loop's thread, where everybody waits. The worst step seen with so
+# many items took 0.08 s, with 151,936 tokens; with twice as many, 0.23 s.
 _LIMITS = llguidance.LLParserLimits(
     max_items_in_row=2_000,
     initial_lexer_fuel=1_000_000,
@@ -66,12 +66,12 @@ Bits = npt.NDArray[np.int32]  # one for each token; of a whole row
 
 
 class _NotKept(Exception):
-    """Another thread may ask in the very moment in which this structure makes room for others."""
+    """The structure isn't kept, or no longer: another thread may just have made room for others."""
 
 
 class Masks:
-    """Compiles structures for one vocabulary, on one thread; what is kept is copied on any that
-    share `lock`."""
+    """Compiles structures for one vocabulary, on one thread. Compiled ones are kept, and copied on
+    any thread that shares `lock`."""
 
     def __init__(
         self,
@@ -131,7 +131,7 @@ class Masks:
         bits = llguidance.numpy.allocate_token_bitmask(1, self._n_vocab)
         mask = TokenMask(matcher, bits, self._clock)
         mask.compute()
-        mask.compute()  # once more: what the lexer had to learn first is no later mask's time
+        mask.compute()  # again, for its time: the lexer has learnt by now what all masks need
         if matcher.is_error():
             if read := _read(rule, str(matcher.get_error())):
                 return self._first(read)
@@ -171,20 +171,20 @@ class TokenMask:
         self.took_s = self._accepting_s = 0.0
 
     def copy(self) -> "TokenMask":
-        """Of one whose mask is computed. Until the copy has computed one of its own, what this took
-        says what that will take: the first is there, but the second comes in the same step."""
+        """A copy, with the mask that is computed here already. `took_s` stays this one's until the
+        copy computes its second mask, in the same step: that will take about as long."""
         copied = TokenMask(self._matcher.deep_copy(), self._bits.copy(), self._clock)
         copied._is_computed, copied.took_s = True, self.took_s
         return copied
 
     @property
     def complete(self) -> bool:
-        """No token but an end can follow, or the structure's own limits broke it off."""
+        """Nothing but an end can follow, or the limits have broken it off."""
         return bool(self._matcher.is_stopped())
 
     @property
     def fault(self) -> str | None:
-        """Why its limits broke it off. From then on it allows nothing but an end."""
+        """Why the limits have broken it off. It allows nothing but an end from then on."""
         if not self._matcher.is_error():
             return None
         return (
@@ -265,8 +265,9 @@ def _check_repeats(patterns: Iterable[str]) -> None:
 
 
 def _read(rule: Rule, error: str) -> Rule | None:
-    """The rule without the regular expressions that can't be read, if it fails for one that is
-    lenient: a tool's. It is looked for after the failure, as a long one takes a while to compile.
+    """The rule without those regular expressions that llguidance can't read, if it failed because
+    of one. Only for tools, which are lenient; and only after the failure, as to check takes a
+    while.
     """
     if not isinstance(rule, Lark) or not _OF_A_REGEX.search(error):
         return None
@@ -286,7 +287,8 @@ def _refused(words: str) -> BadRequest:
 
 
 def _words(error: str, rule: Rule) -> str:
-    """llguidance's own. In a grammar of ours they name a line, and the line whose schema it is."""
+    """llguidance's own words. In a grammar that we wrote they name a line: told is whose schema
+    that line is."""
     words, found = _first_line(error), _OF_A_LINE.match(error)
     if not found or not isinstance(rule, Lark):
         return words
@@ -296,6 +298,6 @@ def _words(error: str, rule: Rule) -> str:
 
 
 def _first_line(text: str) -> str:
-    """Or, where that only says that there is an error, the line with the error."""
+    """The first line; or, if that only says that there is an error, the one with the error."""
     lines = text.strip().splitlines() or [""]
     return next((line for line in lines if line.startswith("error: ")), lines[0])

@@ -1,9 +1,10 @@
-"""What one request's sampling takes: which samplers work at all, and on how many tokens.
+"""How one request is sampled: which samplers have any effect, and on how many tokens they work.
 
-llama.cpp's chain (common/sampling.cpp: common_sampler_init) begins with the whole vocabulary.
-Most of it is work for nothing: penalties touch the tokens that were written, and top-k leaves a
-handful. So a chain is taken apart where that changes no token: what works on single tokens, known
-by their ids; the likeliest ones, which are found without sorting the rest; the rest of the chain.
+llama.cpp's chain (common/sampling.cpp: common_sampler_init) starts from the whole vocabulary. Most
+of that is work for nothing: penalties touch only tokens that were written, and top-k leaves a
+handful. So the chain is taken apart, where that changes no token: first what works on single
+tokens, known by their ids; then the likeliest ones, found without sorting the others; then the rest
+of the chain.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,10 +24,10 @@ _SPARES_THE_BEST = {"top_n_sigma", "top_k", "top_p", "min_p", "temperature"}
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """In this order: biases, `by_id`, the `n_top` likeliest, `chain`, the draw.
+    """Applied in this order: biases, `by_id`, the `n_top` likeliest, `chain`, the draw.
 
-    With `above`, the chain begins with min-p: what is less likely than this ratio of the likeliest
-    need not be shown to it.
+    `above`: the chain begins with min-p, so it need not see tokens that are less likely than this
+    ratio of the likeliest.
     """
 
     by_id: tuple[SamplerName, ...]
@@ -55,12 +56,13 @@ def recipe(params: SamplingParams) -> Recipe:
 
 
 def is_active(name: SamplerName, params: SamplingParams) -> bool:
-    """Whether it changes anything."""
+    """Whether it has any effect."""
     return _ACTIVE[name](params)
 
 
 def uses_dry(params: SamplingParams) -> bool:
-    """Its sequence breakers are looked for in the whole vocabulary, which takes a while."""
+    """If it does, its sequence breakers are looked up in the whole vocabulary, which takes a
+    while."""
     return not params.mirostat and "dry" in params.samplers and is_active("dry", params)
 
 

@@ -1,4 +1,5 @@
-"""Structure that begins later: after thoughts, or where a tool call begins (chat/messages.py)."""
+"""A structure that begins later: after the thoughts, or where a tool call does
+(chat/messages.py)."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

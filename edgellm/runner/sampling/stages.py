@@ -1,7 +1,7 @@
-"""What binds an answer, one after the other: a rule, or nothing up to a mark. Pure.
+"""What binds an answer, stage by stage: a rule, or nothing until a marker comes. Pure.
 
-A stage sees every token and forbids what it must. When it is through, the next one takes over,
-with what of the last tokens was its own already.
+The present stage sees every token, and forbids what it must. When it is through, the next one takes
+over, together with that part of the last tokens which belongs to it already.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from edgellm.runner.sampling.vocabulary import Vocabulary
 
 
 class Matching(Mask, Protocol):
-    """A rule's mask, that can be tried and begun again."""
+    """A rule's mask, which can also be tried out, and be started over."""
 
     def accepts(self, tokens: Sequence[int]) -> bool:
         """Takes them all, or none of them."""
@@ -25,15 +25,15 @@ class Matching(Mask, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """What is the next stage's already: the end of a token, then whole tokens."""
+    """What belongs to the next stage already: the end of a token, then whole tokens."""
 
     head: bytes = b""
     tokens: tuple[int, ...] = ()
-    skips: int = 0  # stages that are not needed
+    skips: int = 0  # stages to leave out, as they aren't needed
 
 
 class Running(Protocol):
-    """A stage at work. Where it returns a Rest, it is through."""
+    """A stage at work. It is through when one of its methods returns a Rest."""
 
     @property
     def complete(self) -> bool:
@@ -64,7 +64,8 @@ class Running(Protocol):
 
 
 class Bound:
-    """A rule's mask. If it is lenient and what came before doesn't fit, it binds nothing."""
+    """A rule binds the text. If it is lenient, and what was written already doesn't fit the rule,
+    it binds nothing."""
 
     def __init__(self, mask: Matching, vocabulary: Vocabulary, is_lenient: bool) -> None:
         self._mask, self._vocabulary = mask, vocabulary
@@ -112,7 +113,7 @@ class Bound:
 
 
 class Watching:
-    """Free text, up to a marker."""
+    """Free text, until a marker comes."""
 
     complete = False
     fault = None
@@ -163,7 +164,7 @@ class Watching:
         return min(found, default=None)
 
     def _from(self, at: int) -> Rest:
-        """What was seen from there on."""
+        """All that was seen from there on, for the next stage."""
         while at >= len(self._seen[0][0]):
             at -= len(self._seen.pop(0)[0])
         (piece, token), *later = self._seen

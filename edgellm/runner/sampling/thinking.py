@@ -9,7 +9,7 @@ from edgellm.chat.messages import Thinking
 from edgellm.runner.sampling.stages import Bound, Rest, Running
 from edgellm.runner.sampling.vocabulary import Vocabulary
 
-_MAX_GAP = 2  # tokens of white space between thoughts and a structure
+_MAX_GAP = 2  # tokens of white space between the thoughts and a structure
 
 
 def thinking_stages(
@@ -25,7 +25,8 @@ def thinking_stages(
 
 
 class Opening:
-    """The first text: the start of thoughts, or what follows them, which may forbid all else."""
+    """The first text: either thoughts begin, or what would follow them does, which may be bound by
+    a rule."""
 
     complete = False
 
@@ -34,7 +35,7 @@ class Opening:
         self._spelling = vocabulary.tokens(start)
         self._text = b""
         self._tokens: list[int] = []
-        self._is_bounds = True  # whether it may still be what follows
+        self._is_bounds = True  # the text may still be what follows the thoughts
 
     @property
     def fault(self) -> str | None:
@@ -78,7 +79,7 @@ class Opening:
         return Rest(tokens=() if self._bound else tuple(self._tokens), skips=2)
 
     def would_accept(self, tokens: Sequence[int]) -> int:
-        """As thoughts, or as what follows them, whichever goes further."""
+        """Read as thoughts, or as what follows them, whichever goes further."""
         n = len(self._tokens)
         opening = self._spelling[n:] if self._tokens == self._spelling[:n] else []
         as_thoughts = _n_common(tokens, opening)
@@ -88,7 +89,7 @@ class Opening:
 
 
 class Inside:
-    """Thoughts, up to their end. It is written for the model when the budget is used up."""
+    """Thoughts, up to their end marker. When their budget is used up, that is forced."""
 
     complete = False
     fault = None
@@ -147,7 +148,7 @@ class Inside:
 
 
 class Gap:
-    """White space after thoughts, which no rule of the structure's knows."""
+    """White space between thoughts and a structure, whose rule knows nothing of it."""
 
     complete = False
     fault = None

@@ -1,7 +1,8 @@
 """A vocabulary as grammars and stages need it: which texts are one special token, which are many.
 
-llguidance keeps special tokens apart: no text of a grammar ever matches one. So where a format's
-text names a token of this vocabulary (`<tool_call>`, `[ARGS]` ...), the grammar must, too.
+llguidance keeps special tokens apart: no text in a grammar ever matches one. So where a format's
+text is a special token of this vocabulary (`<tool_call>`, `[ARGS]` ...), the grammar has to name
+that.
 """
 
 import json
@@ -27,23 +28,23 @@ class Vocabulary:
         return bytes(self._tokenizer.decode_bytes([token]))
 
     def tokens(self, text: str) -> list[int]:
-        """Letter for letter: a tokenizer's own way may put a blank in front."""
+        """The tokens of exactly this text. (A model's own tokenizer may put a blank in front.)"""
         found: list[int] = []
         for part in self._parts(text):
             found += [part] if isinstance(part, int) else self._tokenizer.greedy_tokenize(part)
         return found
 
     def spelled(self, text: bytes) -> list[int]:
-        """The tokens of what is left of one; none where that is no text."""
+        """The tokens of a token's last bytes. Bytes that are no text are left out."""
         return self.tokens(text.decode(errors="ignore")) if text else []
 
     def token(self, text: str) -> int | None:
-        """The one that is this text, if there is one."""
+        """The single token that is this text, if there is one."""
         found = self.tokens(text)
         return found[0] if len(found) == 1 else None
 
     def definition(self, i: int, text: str) -> str:
-        """The rules `m_i`, this text, and `u_i`, any text up to its end: chat/grammars/lark.py."""
+        """Two rules for chat/grammars/lark.py: `m_i` is this text, `u_i` any text up to its end."""
         parts = self._parts(text)
         this = " ".join(map(_body, parts))
         match parts:
