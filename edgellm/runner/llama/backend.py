@@ -1,7 +1,7 @@
-"""llama.cpp, behind the Backend door. It obeys; every decision was made before it.
+"""llama.cpp behind the Backend protocol. It obeys: every decision was made before.
 
-This room and the *_child.py programs are the only code that imports llama_cpp. Every
-precondition is checked before the call: a GGML_ASSERT ends the process.
+This room and the *_child.py programs are the only code that imports llama_cpp. Every precondition
+is checked before the call, because a failed GGML_ASSERT ends the process.
 
 llama_decode's return codes (llama.h): 0 done; 1 no KV slot, memory as before the call; 2 aborted,
 some ubatches computed (we never abort); -1 bad batch; below that, fatal.
@@ -52,7 +52,7 @@ from edgellm.selector.plan import Plan
 
 
 def library() -> str:
-    """Whose format a copied state has; it may change with every version."""
+    """The version of llama.cpp: the format of a copied state may change with each."""
     return f"{llama_cpp.__version__} {llama_cpp.LLAMA_STATE_SEQ_VERSION}"
 
 
@@ -64,7 +64,7 @@ class LlamaBackend:
         on_progress: Callable[[float], None],
         rehearsed: Rehearsed | None = None,
     ) -> None:
-        """`rehearsed`: what steps by this plan took before. Raises LoadError."""
+        """`rehearsed`: what an earlier worker measured with this plan. Raises LoadError."""
         self._loaded = loaded = load(path, plan, on_progress)  # keeps alive what C points to
         self._model, self._context, self.memory = loaded.model, loaded.context, loaded.memory
         self.costs, self.rehearsed = StepCosts(), rehearsed
@@ -85,8 +85,8 @@ class LlamaBackend:
         self._begin(plan)
 
     def lay_out(self, plan: Plan) -> None:
-        """The same model with another context: what its cells held is gone, and so are all blobs.
-        Nothing may run. Raises LoadError: there is no context then, until this is called again."""
+        """Give the same model another context, while nothing runs. What the cells held is gone, and
+        so are all blobs. Raises LoadError: then there is no context until this is called again."""
         self._loaded.lay_out(plan)
         self._context = self._loaded.context
         self._compute.use(self._context)
@@ -94,7 +94,7 @@ class LlamaBackend:
         self._begin(plan)
 
     def _begin(self, plan: Plan) -> None:
-        """All that belongs to one context. Raises LoadError."""
+        """Make all that belongs to one context. Raises LoadError."""
         self._memory = llama_cpp.llama_get_memory(self._context)
         self.limits = limits_of(self._model, self._context, plan)
         self._copies = StreamCopies(self._context, on_host=not plan.devices)
@@ -108,7 +108,7 @@ class LlamaBackend:
             self._try(plan)
 
     def _delegate(self) -> None:
-        """What others of this room do for Backend, word for word."""
+        """Those methods of Backend that other objects of this room have just as they are."""
         vocab, preparation, embedder = self._vocab, self._preparation, self._embedder
         self.piece, self.letters, self.marks = vocab.piece, vocab.letters, vocab.marks
         self.fill_marks = vocab.fill_marks
@@ -122,7 +122,7 @@ class LlamaBackend:
         self.pairs = Pairs(self._model, vocab.raw, vocab.tokenize, vocab.letters).join
 
     def _try(self, plan: Plan) -> None:
-        """What can be done, and what a step takes. Raises LoadError."""
+        """Find out what the context can do, and what a step takes. Raises LoadError."""
         first = FirstDecodes(self._loaded, self._vocab, self._state, self._decode_rows)
         try:
             self.limits = first.limits(self.limits, plan)
@@ -180,7 +180,7 @@ class LlamaBackend:
             batch = self._positions.put(batch)
         if batch.ops:
             self._operate(batch.ops)
-        anew_s = self._compute.elapsed_s - computed_s  # of what no file gave back
+        anew_s = self._compute.elapsed_s - computed_s  # what a bad file didn't give back
         ops_s = time.perf_counter() - begun_s - anew_s
         set_up_s = self._drawing.set_up_s - set_up_s
         if not batch.rows:
@@ -203,7 +203,7 @@ class LlamaBackend:
 
     def while_computing(self, do: Callable[[], None]) -> None:
         def meanwhile() -> float:
-            do()  # first: somebody waits for what it tells
+            do()  # first, as clients wait for what it tells
             begun_s = time.perf_counter()
             self._drawing.look_ahead(self._computed)
             return time.perf_counter() - begun_s
@@ -211,7 +211,7 @@ class LlamaBackend:
         self._compute.meanwhile = meanwhile
 
     def leave_room(self, n_beside: Callable[[], int]) -> None:
-        """`n_beside` says how many threads of this process want a core beside the next step."""
+        """`n_beside`: how many other threads of this process want a core during the next step."""
         self._compute.n_beside = n_beside
 
     def see(self, file: bytes, is_wanted: Callable[[], bool]) -> tuple[Piece, ...] | None:
@@ -269,11 +269,8 @@ class LlamaBackend:
                 self._state.obey(op)
 
     def _remove(self, seq_id: int, start: int) -> None:
-        """Where a recurrent state can't go back, what should have gone would be in the next answer.
-        Where it can, by no more than the last step's rows but one: llama.cpp says yes to more, and
-        goes back to a state that was never written.
-
-        Raises EdgellmError.
-        """
+        """Raises EdgellmError if a recurrent state can't go back: what should have gone would be in
+        the next answer. Where it can, it can by the last step's rows but one; the caller must not
+        ask for more, as llama.cpp would go back to a state that was never written."""
         if not llama_cpp.llama_memory_seq_rm(self._memory, seq_id, start, -1):
             raise EdgellmError(f"llama.cpp could not cut sequence {seq_id} at {start}")

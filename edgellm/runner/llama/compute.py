@@ -1,4 +1,4 @@
-"""llama_decode, and what it took. Every row that is computed passes here."""
+"""llama_decode, and what it took. All rows are computed here."""
 
 import time
 from collections.abc import Callable
@@ -13,30 +13,30 @@ from edgellm.runner.llama.rows import NativeRows
 from edgellm.runner.pacing.crowding import ThreadCount
 from edgellm.selector.plan import Plan
 
-_NO_WAIT_S = 1e-4  # what it takes to hear of a device that it was done before
+_NO_WAIT_S = 1e-4  # a shorter wait for a device means that it was done already
 
 
 class Compute:
     def __init__(self, context: Any, plan: Plan, beside: Self | None = None) -> None:
-        """`beside`: of the model that this one guesses for, whose steps are long enough to tell
-        how many threads are best. Both use as many: a team that changes its size starts threads."""
+        """`beside`: that of the model which this one guesses for. Its steps are long enough to show
+        how many threads are best, and both use as many: a change of the number starts threads."""
         self._context, self._beside = context, beside
         self.input = NativeRows(plan.n_batch)
-        # Beside an accelerator our threads rest anyway, and batch-invariant answers must not depend
-        # on who else is there.
+        # With an accelerator our threads rest anyway. Batch-invariant answers must not depend on
+        # who else is there.
         is_fixed = bool(plan.devices) or plan.batch_invariant
         self._threads = None if is_fixed else ThreadCount(plan.n_threads)
         if beside and self._threads:
             self._threads = beside._threads
         self.n_threads = self._most_threads = plan.n_threads  # of the last call
         self.elapsed_s = 0.0  # of all calls
-        self.late_mask_s = 0.0  # of this at most, masks alone: the device was done before them
-        # An accelerator computes after the return. What it says is the seconds of its masks.
+        self.late_mask_s = 0.0  # of elapsed_s: masks that may have outlasted the device
+        # Called while an accelerator computes. Returns the seconds that masks took in it.
         self.meanwhile: Callable[[], float] | None = None
         self.n_beside: Callable[[], int] = lambda: 0  # our own threads that want a core each
 
     def use(self, context: Any) -> None:
-        """In the place of the one before, made by the same plan but for its layout."""
+        """Another context, of the same plan except for its layout."""
         self._context, self.n_threads = context, self._most_threads
 
     def slowdown(self) -> float:
@@ -80,6 +80,6 @@ class Compute:
 
 
 def late_s(masks_s: float, waited_s: float) -> float:
-    """Of masks that were computed while a device did its work, then waited for: what they may have
-    taken beyond it. It doesn't say when it ended, only that it had."""
+    """How much longer than the device masks may have taken that were computed meanwhile: all of
+    their time, if nobody had to wait for the device then. It doesn't say when it was done."""
     return masks_s if waited_s < _NO_WAIT_S else 0.0

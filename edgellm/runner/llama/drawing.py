@@ -46,19 +46,19 @@ class Drawing:
         return self._starts[seq_id].pictures
 
     def look_ahead(self, rows: Iterable[Row]) -> None:
-        """What may be drawn from these rows, which are being computed. Of a draft's later ones
-        nobody knows yet what comes before them."""
+        """Compute the masks for these rows while the device computes their logits: only a
+        sequence's first, as nobody knows yet which tokens come before a draft's later ones."""
         for seq_id in {row.seq_id for row in rows if row.wants_logits}:
             if (start := self._starts.get(seq_id)) and start.mask:
                 start.mask.look_ahead()
 
     def draw(self, seq_id: int, row: int) -> Sampled:
-        """From the last call's `row`. The token counts as written."""
+        """Draw from the last call's `row`. The token counts as written."""
         logits = self._logits.of(row)
         start, sampler = self._starts[seq_id], self._samplers[seq_id]
         if start.params.logprobs is None:
             return self._drawn(start.mask, sampler, logits)
-        # Masks and samplers write to `logits`, and what is told are the model's own.
+        # Masks and samplers write to `logits`, but the model's own are told.
         raw = logits.copy()
         drawn = self._drawn(start.mask, sampler, logits)
         logprob = self._told(start.params, start.params.logprobs, sampler, raw, drawn.token)

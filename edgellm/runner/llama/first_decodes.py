@@ -1,4 +1,4 @@
-"""What a context can do that only decoding in it tells. It needs the memory to itself."""
+"""What a context can do that only shows in decoding. It needs the memory to itself."""
 
 from dataclasses import replace
 
@@ -21,7 +21,7 @@ from edgellm.selector.search.checks import MAX_SEQUENCES
 
 
 class FirstDecodes:
-    """All its methods raise EdgellmError or NoKVSlot where a decode fails."""
+    """All methods raise EdgellmError or NoKVSlot if a decode fails."""
 
     def __init__(self, loaded: Loaded, vocab: Vocab, state: StateBlobs, decode: Decode) -> None:
         self._model, self._context, self._vocab = loaded.model, loaded.context, vocab
@@ -29,7 +29,7 @@ class FirstDecodes:
         self._memory = llama_cpp.llama_get_memory(loaded.context)
 
     def limits(self, known: Limits, plan: Plan) -> Limits:
-        """What was known before, and what is found out."""
+        """What is known already, completed by what is found out."""
         self._warm_up()
         if known.shares_prefixes and known.n_ids > known.n_seq_max:
             self._check_retaining(known.n_ids - 1)
@@ -41,7 +41,7 @@ class FirstDecodes:
         return known if plan.kv_unified else self._streams(known, plan)
 
     def _warm_up(self) -> None:
-        """The first decode costs five others."""
+        """The first decode takes five times as long as others."""
         llama_cpp.llama_set_warmup(self._context, True)
         self._decode((Row(0, 0, self._vocab.any_token, True),))
         llama_cpp.llama_set_warmup(self._context, False)
@@ -53,7 +53,7 @@ class FirstDecodes:
             raise LoadError("other", "this llama.cpp retains no sequence above n_seq_max")
 
     def _streams(self, known: Limits, plan: Plan) -> Limits:
-        """Whole streams can be copied out, but not over a bus, to which they are too much."""
+        """Whole streams can be copied out; but not from a device, as that takes too long."""
         if not known.shares_prefixes or known.on_device or not plan.prefix_ram_bytes:
             return known
         ram_bytes = plan.prefix_ram_bytes
@@ -61,16 +61,16 @@ class FirstDecodes:
         return replace(known, state=state, turn_ends=turn_ends(self._vocab.raw, self._vocab.ends))
 
     def _carrying(self, known: Limits, plan: Plan) -> Limits:
-        """Of a model whose sequences carry a state: they are shared by checkpoints."""
+        """For a model whose sequences carry a state: prefixes are shared by checkpoints."""
         ram_bytes = plan.prefix_ram_bytes
         state = partial_state(self._model, self._context, self._decode, ram_bytes)
         if state is None or llama_cpp.llama_model_has_encoder(self._model):
             return known
         if ram_bytes < state.checkpoint_bytes(state.n_window):
-            return known  # not even one could be kept
+            return known  # there isn't room for a single one
         n_running, n_aside = known.n_seq_max, 0
         if not state.has_cells:
-            n_aside = 4 * n_running  # they take nothing but checkpoints
+            n_aside = 4 * n_running  # they take no memory but their checkpoints
         elif plan.kv_unified and not state.has_rows:
             n_aside = n_running
             self._state.blank = blank_window(self._model, self._context, self._decode)

@@ -10,13 +10,12 @@ from edgellm.selector.plan import Plan
 from edgellm.selector.search.checks import MAX_SEQUENCES
 
 _N_RETAINED = 64  # ended sequences that keep their cells while these are in nobody's way
-# Batch-invariant prompts are computed in chunks of so many tokens: as short as sharing wants them,
-# as long as the kernels do.
+# Tokens in a chunk of batch-invariant prompts: few enough for sharing, enough for the kernels.
 _CHUNK = 128
 
 
 def limits_of(model: Any, context: Any, plan: Plan) -> Limits:
-    """Before a first decode; backend.py adds what that one tells."""
+    """As far as it is known before a first decode; first_decodes.py completes it."""
     shares = not plan.embedding and _can_share(model, context)
     # As many finished conversations are kept as may run: what llama-server's slots do.
     n_retained = plan.n_parallel if shares and plan.kv_unified else 0
@@ -49,20 +48,18 @@ def _draft_rows(plan: Plan) -> int:
 
 
 def _rollback(model: Any, context: Any) -> int | None:
-    """A recurrent state can go back to before a guess that failed only as far as the context keeps
-    what it was (n_rs_seq, which llama.cpp sets to 0 for architectures that can't). A window can
-    any time: what a row overwrites in it is out of sight of all later ones (llama-kv-cache.cpp,
-    find_slot)."""
+    """How far a sequence can go back, to before a guess that failed. A recurrent state can only as
+    far as the context keeps earlier states (n_rs_seq, which llama.cpp sets to 0 for architectures
+    that can't). A window always can: what a row overwrites in it, no later row could see
+    (llama-kv-cache.cpp, find_slot)."""
     carries_rows = llama_cpp.llama_model_is_recurrent(model)
     carries_rows = carries_rows or llama_cpp.llama_model_is_hybrid(model)
     return int(llama_cpp.llama_n_rs_seq(context)) if carries_rows else None
 
 
 def _step_rows(context: Any, plan: Plan, n_ubatch: int) -> int:
-    """One micro-batch: whoever waits for a prefix, or to be heard, waits no longer than that.
-
-    Several devices compute several micro-batches of one call at the same time.
-    """
+    """Most rows of a step: one micro-batch, so that nobody waits longer than that to get in.
+    Several devices compute several micro-batches of one call at the same time."""
     n_batch = int(llama_cpp.llama_n_batch(context))
     if plan.embedding:
         return min(n_batch, n_ubatch)
@@ -74,7 +71,7 @@ def _step_rows(context: Any, plan: Plan, n_ubatch: int) -> int:
 
 
 def _can_share(model: Any, context: Any) -> bool:
-    """By bare forks: full attention only. For what else there is, see first_decodes.py."""
+    """Whether bare forks are enough: with full attention only. For others see first_decodes.py."""
     has_encoder = llama_cpp.llama_model_has_encoder(model)
     is_plain = not has_encoder and not carries_state(model)
     return is_plain and llama_cpp.llama_get_memory(context) is not None

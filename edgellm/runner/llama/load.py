@@ -1,6 +1,6 @@
 """Loading a model and making its context, as the plan says. Raises LoadError and nothing else.
 
-llama.cpp says what went wrong, and what it took, on its log only: so the log is kept.
+llama.cpp tells what went wrong, and what it took, in its log only: so the log is kept.
 """
 
 import ctypes
@@ -29,7 +29,7 @@ _SPLIT = {"layer": 1, "row": 2, "tensor": 3}  # enum llama_split_mode, llama.h
 _FLASH = {None: -1, False: 0, True: 1}  # enum llama_flash_attn_type, llama.h
 _WARN, _CONT = 3, 5  # enum ggml_log_level, ggml.h
 _MAX_LINES = 10_000
-# A pool of cells is longer than one conversation, which keeps to the plan's n_ctx_seq.
+# Not worth a warning: a pool is longer than any conversation, which keeps to the plan's n_ctx_seq.
 _NO_FAULT = "possible training context overflow"
 # ggml as libllama sees it. A wheel can't hold links: its libggml.so is a copy of libggml.so.0, and
 # llama_cpp's own handle is of that copy, with another registry of backends and devices.
@@ -38,8 +38,8 @@ _LISTENING: list[Any] = []  # the process has one log: its listener outlives eve
 
 
 class LoadError(EdgellmError):
-    """`kind` is "memory" when a smaller plan may do, "device" when one that was planned for is not
-    there, else "file" or "other"."""
+    """`kind` is "memory" if a smaller plan may fit, "device" if a planned one is missing, otherwise
+    "file" or "other"."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
@@ -48,8 +48,8 @@ class LoadError(EdgellmError):
 
 @dataclass(slots=True, weakref_slot=True)
 class Loaded:
-    """Freed with whoever holds it: what was made last goes first. Not when the process ends, which
-    is sooner done without."""
+    """Freed when nobody holds it any more, what was made last first. Not at the end of the process,
+    which is quicker without."""
 
     model: Any
     context: Any
@@ -59,8 +59,8 @@ class Loaded:
     own_context: ExitStack = field(repr=False)  # of these, the context
 
     def lay_out(self, plan: Plan) -> None:
-        """Another context in the place of this one: what its cells held is gone. Raises LoadError,
-        and then there is none."""
+        """Replace the context by another one; what its cells held is gone. Raises LoadError, and
+        then there is no context."""
         self.own_context.close()
         lines: list[str] = []
         _listen(lines)
@@ -69,7 +69,7 @@ class Loaded:
 
 
 def start_llama() -> None:
-    """Before anything else is asked of it; again is no harm."""
+    """Must come before any other call. May be called again."""
     load_backends(GGML, libggml_base_path)
     llama_cpp.llama_backend_init()
 
@@ -149,7 +149,7 @@ def _context_params(plan: Plan) -> Any:
     params.type_k, params.type_v = BY_NAME[plan.kv_type_k].id, BY_NAME[plan.kv_type_v].id
     params.flash_attn_type = _FLASH[plan.flash_attention]
     params.kv_unified, params.swa_full = plan.kv_unified, plan.swa_full
-    # What is kept has to come from one micro-batch, longer than that by two: llama.cpp asserts it.
+    # llama.cpp asserts that a micro-batch is longer by two than the number of states to go back by.
     params.n_rs_seq = min(plan.n_rs_seq, max(0, plan.n_ubatch - 2))
     params.op_offload = plan.placement.op_offload
     params.embeddings = plan.embedding
@@ -174,7 +174,7 @@ def _listen(lines: list[str] | None) -> None:
 
 
 def listener(lines: list[str] | None) -> Any:
-    """Keeps llama.cpp's log in `lines` for its numbers; what it warns of goes to stderr."""
+    """Keeps llama.cpp's log in `lines`, for the numbers in it. Warnings go to stderr too."""
 
     def on_log(level: int, text: bytes, _: Any) -> None:
         line = text.decode("utf-8", "replace")
@@ -188,7 +188,7 @@ def listener(lines: list[str] | None) -> Any:
 
 
 def _progress(on_progress: Callable[[float], None]) -> Any:
-    """At most ten times a second, as llama.cpp calls it for every tensor; and that all are read."""
+    """llama.cpp calls it for every tensor; passed on at most ten times a second, and at the end."""
     last_s = 0.0
 
     def on_load(progress_ratio: float, _: Any) -> bool:
@@ -214,7 +214,7 @@ def device_handles(names: tuple[str, ...]) -> Any:
 
 
 def _proportions(split: tuple[float, ...]) -> Any:
-    """One for each device there could be: llama.cpp reads them all. Raises LoadError."""
+    """An array for all devices there could be: llama.cpp reads all of it. Raises LoadError."""
     most = llama_cpp.llama_max_devices()
     if len(split) > most:
         raise LoadError("other", f"{len(split)} devices; this build of llama.cpp takes {most}")

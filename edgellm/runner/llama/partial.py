@@ -1,9 +1,9 @@
 """What of a model's memory a fork can't share, as llama.cpp tells it: facts for checkpointed.py.
 
-`llama_state_seq_*` with PARTIAL_ONLY leave out the cells that look at everything, in the memories
-that have other parts too: sliding windows (llama-kv-cache-iswa.cpp), recurrent rows beside
-attention (llama-memory-hybrid.cpp, -hybrid-iswa.cpp), or nothing but those
-(llama-memory-recurrent.cpp). The sizes are measured on two decoded tokens.
+With PARTIAL_ONLY, `llama_state_seq_*` leave out the cells of full attention, in memories that have
+other parts too: sliding windows (llama-kv-cache-iswa.cpp), recurrent rows beside attention
+(llama-memory-hybrid.cpp, -hybrid-iswa.cpp), or recurrent rows only (llama-memory-recurrent.cpp).
+The sizes are measured on two decoded tokens.
 """
 
 import ctypes
@@ -29,7 +29,7 @@ _UNTRIED = {"deepseek4", "dots3note", "minimax-m3", "glm5-next", "qwen4exp"}
 
 
 def carries_state(model: Any) -> bool:
-    """It has more than cells that look at everything: a bare fork would be silently wrong."""
+    """It has more than cells of full attention: a bare fork would be silently wrong."""
     return bool(
         llama_cpp.llama_model_n_swa(model)
         or llama_cpp.llama_model_is_recurrent(model)
@@ -40,10 +40,8 @@ def carries_state(model: Any) -> bool:
 def partial_state(
     model: Any, context: Any, decode: Decode, budget_bytes: int
 ) -> PartialState | None:
-    """None: what can't be shared can't be told apart. Needs the memory to itself, and empties it.
-
-    Raises EdgellmError.
-    """
+    """None: llama.cpp can't copy the part that isn't shared by itself. Needs the memory to itself,
+    and empties it. Raises EdgellmError."""
     is_recurrent = bool(llama_cpp.llama_model_is_recurrent(model))
     sizes, wholes = _sizes(model, context, decode)
     if _architecture(model) in _UNTRIED or (sizes[1] >= wholes[1] and not is_recurrent):
@@ -62,7 +60,7 @@ def partial_state(
 
 
 def stream_state(model: Any, context: Any, decode: Decode, budget_bytes: int) -> PartialState:
-    """Of a split KV's stream that holds cells only. Needs the memory to itself, and empties it.
+    """For split KV whose streams hold cells only. Needs the memory to itself, and empties it.
 
     Raises EdgellmError.
     """
@@ -79,7 +77,7 @@ def stream_state(model: Any, context: Any, decode: Decode, budget_bytes: int) ->
 
 
 def _sizes(model: Any, context: Any, decode: Decode) -> tuple[list[int], list[int]]:
-    """Of the state, and of all that a sequence has, after one token and after two."""
+    """Bytes of the state, and of all that a sequence has, after one token and after two."""
     memory = llama_cpp.llama_get_memory(context)
     llama_cpp.llama_memory_clear(memory, False)
     sizes, wholes = [], []

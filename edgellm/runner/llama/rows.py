@@ -8,8 +8,8 @@ from edgellm.runner.batch import Row
 
 
 class NativeRows:
-    """A llama_batch over arrays of our own: to fill it costs microseconds a row less than through
-    the pointers that llama.cpp would make for every row's ids."""
+    """A llama_batch over arrays of our own. To fill these takes microseconds a row less than to go
+    through the pointers that llama.cpp allocates for each row's ids."""
 
     def __init__(self, n_batch: int) -> None:
         self._token = (llama_cpp.llama_token * n_batch)()

@@ -1,12 +1,14 @@
 """Pieces of llama.cpp's memory, copied out to ours and back.
 
-A *stretch* is the cells of one sequence from one position to another. llama.cpp writes whole
-sequences only, so a stretch goes through a scratch id that sees just these cells; coming back, it
-lands on the scratch id and is tagged for its owner. A *checkpoint* is what a fork can't share by
-reference: the sliding window's cells and the recurrent state (LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY).
+A *stretch* is the cells of one sequence between two positions. llama.cpp writes whole sequences
+only, so a stretch is first tagged for a scratch id, which then sees just these cells; on the way
+back it lands on the scratch id and is tagged for its owner. A *checkpoint* is what a fork can't
+share by reference: the sliding window's cells and the recurrent state
+(LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY).
 
-`llama_state_seq_set_data` checks types and row sizes only: that a blob belongs to this model and
-these tokens is the caller's business. What it doesn't take from a file is computed again.
+`llama_state_seq_set_data` checks types and row sizes only: whether a blob belongs to this model and
+these tokens is the caller's business. If it refuses a blob from a file, the tokens are computed
+again.
 """
 
 import ctypes
@@ -48,11 +50,11 @@ Decode: TypeAlias = Callable[[tuple[Row, ...]], None]  # raises EdgellmError, No
 
 
 class StateBlobs:
-    """What was copied out, by number.
+    """Copies of memory, by blob number.
 
-    The scratch id is one that no sequence has (Limits.n_scratch), below the context's n_seq_max:
-    above it llama.cpp keeps tags but writes none of them (llama-kv-cache.cpp, `state_write_meta`).
-    `decode` computes rows, with no adapter.
+    The scratch id is one that no sequence has (Limits.n_scratch), but below the context's
+    n_seq_max: above that llama.cpp keeps tags but doesn't write them (llama-kv-cache.cpp,
+    `state_write_meta`). `decode` computes rows without any adapter.
     """
 
     def __init__(self, context: Any, plan: Plan, decode: Decode) -> None:
@@ -65,16 +67,16 @@ class StateBlobs:
         self.blank: Blob | None = None  # see llama/partial.py
 
     def keep_on(self, disk: PrefixDisk, on_fetched: Callable[[int, float | None], None]) -> None:
-        """From here on blobs may be stored and fetched. `on_fetched`, from another thread: of
-        which number, and in how many seconds; None: it couldn't be read."""
+        """From here on blobs may be stored and fetched. `on_fetched` is called from another thread
+        with the blob's number and the seconds that reading it took; None: it couldn't be read."""
         self._disk, self._on_fetched = disk, on_fetched
 
     def hand_out(self, blob: int) -> Blob:
-        """It is the caller's from here on, for another context of this model."""
+        """The blob, which is the caller's from here on, for another context of this model."""
         return self._blobs.pop(blob)
 
     def take_in(self, blob: int, payload: Blob) -> None:
-        """What another one handed out, whatever its layout."""
+        """Keep what another context's StateBlobs handed out, whatever its layout."""
         self._blobs[blob] = restreamed(payload, self._n_streams)
 
     def obey(self, op: StateOp) -> None:
@@ -105,7 +107,7 @@ class StateBlobs:
         assert self._disk is not None, "nobody stores what can't be"
         match op:
             case Store(blob, stored):
-                payload = self._blobs[blob]  # of a window `n_bytes` says the most that it may take
+                payload = self._blobs[blob]  # may be smaller than planned, if it has a window
                 self._disk.store(replace(stored, n_bytes=payload.nbytes), payload.data)
             case Fetch(blob, key):
                 self._file_keys[blob] = key
@@ -125,10 +127,9 @@ class StateBlobs:
             self._compute(op.target, 0, op.tokens)
 
     def _takes(self, target: int, blob: int) -> bool:
-        """Whether llama.cpp puts it on `target`, which is empty; else it still is.
-
-        False for what comes from a file only, which is erased: the next worker must not be given
-        it. For what we have just written ourselves it raises EdgellmError.
+        """Put the blob on `target`, which is empty. False: llama.cpp refused it, and `target` is
+        still empty. That is only accepted of a blob from a file, which is erased so that the next
+        worker doesn't get it. Raises EdgellmError for one that we have copied out ourselves.
         """
         try:
             write_state(self._context, target, self._blobs[blob], EVERYTHING)
@@ -151,7 +152,7 @@ class StateBlobs:
             raise EdgellmError(f"no cells for {len(tokens)} tokens: {error}") from error
 
     def measure(self, seq_id: int) -> BlobSize:
-        """What a stretch takes, by a sequence of two tokens."""
+        """What stretches take, measured on a sequence of two tokens."""
         sizes = []
         for end in (1, 2):
             llama_cpp.llama_memory_seq_cp(self._memory, seq_id, self._scratch, 0, end)
