@@ -1,3 +1,6 @@
+import os
+import shutil
+
 import pytest
 
 
@@ -9,9 +12,8 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch, tmp_path, cache):
-    """No setting of whoever runs the tests, and no server of theirs."""
-    import os
-
+    """No setting of whoever runs the tests, and no server of theirs. What was measured on one
+    test's machine is no other's, though both may have the same device."""
     for name in list(os.environ):
         if name.startswith(("EDGELLM_", "HF_", "MODEL_", "MODELSCOPE_", "XDG_")):
             monkeypatch.delenv(name)
@@ -24,3 +26,8 @@ def clean_environment(monkeypatch, tmp_path, cache):
     monkeypatch.setenv("LLAMA_CACHE", str(tmp_path / "llama.cpp"))
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:1")
     (tmp_path / "run").mkdir()
+    yield
+    learnt = cache / "edgellm"
+    for name in ("calibration.json", "hangs.json"):
+        (learnt / name).unlink(missing_ok=True)
+    shutil.rmtree(learnt / "tuned", ignore_errors=True)
