@@ -3,7 +3,7 @@
 As a library, in ten names:
 
     probe()                  this machine: devices, memory pools, CPU            -> Hardware
-    plan(MODEL, …)           what would run how, before anything is downloaded   -> Plan
+    plan(MODEL, …)           what would run, and how fast; nothing is downloaded -> Plan
     explain(plan)            a plan in words, as `edgellm plan` prints it        -> str
     serve(MODEL, …)          a server in the background, for a `with` block      -> Server
                              (several MODELs in a list take turns in memory)

@@ -41,8 +41,8 @@ wheel of everything that it needs, and a llama.cpp. There: unpack, scripts/run.
   scripts/pack edgellm.tar.gz --for cuda12     one with an NVIDIA card
   scripts/pack edgellm.tar.gz --platform linux-aarch64 --python 3.11
 
-A llama.cpp for the CPU is always packed. Upstream's wheels are taken where they
-can be had; else the CPU's is compiled here, with a variant for each CPU.
+A llama.cpp for the CPU is always packed: upstream's wheel where there is one,
+else one that is compiled here, with a variant for each kind of CPU.
 --with-source packs what a machine with a C++ compiler needs to build its own."""
 _AFTER = """\
 TAG: cpu, cuda11, cuda12, cuda13, rocm, vulkan, metal or upstream's own name, as
