@@ -27,6 +27,20 @@ def projector_bytes(kind="mlp", width=DEMO_WIDTH, *, side=32, seed=3):
 
 def audio_projector_bytes(width=DEMO_WIDTH, *, seed=3):
     """Ultravox's: Whisper's encoder, and a row for each second of what is cut to 30 seconds."""
+    metadata = _audio_metadata(width) | {"clip.projector_type": "ultravox"}
+    return _file(metadata, list(_ultravox(width)), seed)
+
+
+def both_projector_bytes(width=DEMO_WIDTH, *, side=32, seed=3):
+    """LLaVA's and Ultravox's in one file, as Qwen2.5-Omni's and Gemma 4's have two encoders."""
+    metadata = _metadata("mlp", width, side) | _audio_metadata(width)
+    del metadata["clip.projector_type"]
+    kinds = {"clip.vision.projector_type": "mlp", "clip.audio.projector_type": "ultravox"}
+    tensors = [*_encoder((side // _PATCH) ** 2 + 1), *_mlp(width), *_ultravox(width)]
+    return _file(metadata | kinds, tensors, seed)
+
+
+def _audio_metadata(width):
     audio = {
         "num_mel_bins": _N_MELS,
         "embedding_length": _WIDTH,
@@ -37,13 +51,11 @@ def audio_projector_bytes(width=DEMO_WIDTH, *, seed=3):
         "attention.layer_norm_epsilon": 1e-5,
         "projector.stack_factor": _STACK,
     }
-    metadata = {
+    return {
         "general.architecture": "clip",
         "clip.has_audio_encoder": True,
-        "clip.projector_type": "ultravox",
         **{f"clip.audio.{key}": value for key, value in audio.items()},
     }
-    return _file(metadata, list(_ultravox(width)), seed)
 
 
 def _file(metadata, tensors, seed):

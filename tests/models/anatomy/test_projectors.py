@@ -2,7 +2,7 @@
 
 import pytest
 from gguf_files import Tensor, gguf_bytes, llama_bytes
-from projector_files import audio_projector_bytes
+from projector_files import audio_projector_bytes, both_projector_bytes
 from projector_files import projector_bytes as projector_file
 
 from edgellm.errors import BadGGUF
@@ -107,10 +107,9 @@ def test_one_that_speaks_is_refused():
 
 
 def test_what_it_takes_its_tensors_say():
-    both = [Tensor("v.blk.0.ln1.weight", (8,)), Tensor("a.blk.0.ln1.weight", (8,))]
     assert modalities_of(header(projector_file("mlp", 256))) == ("vision",)
     assert modalities_of(header(audio_projector_bytes())) == ("audio",)
-    assert modalities_of(header(gguf_bytes({}, both))) == ("vision", "audio")
+    assert modalities_of(header(both_projector_bytes())) == ("vision", "audio")
     assert modalities_of(model()) == ()
 
 

@@ -9,7 +9,12 @@ import pytest
 from llama_cpp import mtmd_cpp as mtmd
 from mtmd_runs import MARK, Reference, all_say, said, served, told_of
 from pictures import png
-from projector_files import audio_projector_bytes, projector_bytes, with_mrope
+from projector_files import (
+    audio_projector_bytes,
+    both_projector_bytes,
+    projector_bytes,
+    with_mrope,
+)
 from real_model import demo_path
 from sound_files import flac, id3, mp3, mp3_frame, wav, wav_of, xing
 
@@ -65,6 +70,24 @@ def test_a_model_with_positions_in_two_dimensions_hears_in_one(tmp_path):
         return [await told_of(engine, *asked) for asked in PROMPTS]
 
     assert all_say(served(work, str(projector), model), wanted)
+
+
+def test_one_projector_for_both_sees_and_hears_in_one_prompt(tmp_path):
+    path = tmp_path / "mmproj"
+    path.write_bytes(both_projector_bytes())
+    reference = Reference(demo_path(), str(path))
+    asked = [
+        (f"Once {MARK} and {MARK} upon a time", [png(), LOW]),
+        (f"Once {MARK} and {MARK} upon a time", [HIGH, png(colour=(0, 0, 255))]),
+    ]
+    wanted = [reference.answer(*each) for each in asked]
+
+    async def work(engine):
+        return await asyncio.gather(*(told_of(engine, *each) for each in asked * 2))
+
+    answers = served(work, str(path))
+    assert [end.n_prompt for _, end in answers] == [n for _, n in wanted] * 2
+    assert all_say(answers, [tokens for tokens, _ in wanted] * 2)
 
 
 def test_half_a_minute_is_a_piece_and_a_longer_sound_has_several(projector):
