@@ -129,6 +129,8 @@ def _bytes_of(prompts: Prompts) -> int:
 
 def _variant(params: GenerateParams, i: int) -> GenerateParams:
     """For answer `i` alone: with a seed of its own, or all answers would be the same."""
+    if params.n == 1:
+        return params
     seed = params.sampling.seed
     seeded = None if seed is None else (seed + i) % 0xFFFF_FFFF
     return replace(params, n=1, sampling=replace(params.sampling, seed=seeded))

@@ -191,8 +191,9 @@ class Models:
 
     def _named(self, name: str) -> Served | None:
         """One whose whole name it is, before one of which it is a short form or an alias."""
-        known = [served for served in self._served if served.answers_to(name)]
-        return min(known, key=lambda one: _plain(one.name) != _plain(name), default=None)
+        plain = _plain(name)
+        whole = next((one for one in self._served if _plain(one.name) == plain), None)
+        return whole or next((one for one in self._served if one.answers_to(name)), None)
 
     def _means_none(self, name: str) -> bool:
         """Whether it is an alias, and no model's own name: then it is as good as none."""
