@@ -90,9 +90,10 @@ class Access:
         keys whoever asks is anybody."""
         if not self.keys:
             return ANYBODY
-        given = digest_of(_credential(headers), "latin-1")
+        credential = _credential(headers)
+        given = digest_of(credential, "latin-1")
         found = [key for key in self.keys if hmac.compare_digest(given, key.digest)]
-        return found[0] if found and _credential(headers) else None
+        return found[0] if found and credential else None
 
     def queue_ratio(self, key: Key) -> float:
         """Of the places in the queue, that may be this key's."""

@@ -69,7 +69,7 @@ class Books:
         self._in_turn = asyncio.Lock()  # who writes the diary, or reads it
         self._writing: asyncio.Task[None] | None = None
         self._written_s = clocks.monotonic()
-        self._today = self._date()
+        self._today = _day_of(clocks.now())
         self._kept = self._read(self._today)  # of today, with what other servers here have written
 
     # ── requests ─────────────────────────────────────────────────────────────
@@ -100,8 +100,8 @@ class Books:
         return self._quotas.rate(key, self._clocks.monotonic())
 
     def _asked(self, ask: Callable[[Key, float, Today], None], key: Key, model: str) -> None:
-        self._turn_page()
-        today = self._today_of(key) if key.tokens_per_day else _UNBOUNDED
+        now = self._turn_page()
+        today = self._today_of(key, now) if key.tokens_per_day else _UNBOUNDED
         try:
             ask(key, self._clocks.monotonic(), today)
         except QuotaExceeded:
@@ -116,14 +116,12 @@ class Books:
         self._since_start.use(key.name, model).add(use)
         self._day().use(key.name, model).add(use)
 
-    def _today_of(self, key: Key) -> Today:
-        now = self._clocks.now()
+    def _today_of(self, key: Key, now: datetime) -> Today:
         midnight = datetime.combine(now.date() + timedelta(days=1), clock_time())
         return Today(self._used_today(key), max(0.0, midnight.timestamp() - now.timestamp()))
 
     def _used_today(self, key: Key) -> int:
         """Tokens."""
-        self._turn_page()
         pages = self._kept, self._handed.get(self._today, Day()), self._day()
         return sum(page.n_tokens(key.name) for page in pages)
 
@@ -147,6 +145,7 @@ class Books:
 
     def allowances(self) -> list[Allowance]:
         """Of all keys, in the settings' order."""
+        self._turn_page()
         told = []
         for key in self._keys:
             rate, per_day = self.rate(key), key.tokens_per_day
@@ -211,12 +210,15 @@ class Books:
             self._tell(diary.complaint)
             diary.complaint = None
 
-    def _turn_page(self) -> None:
-        """At midnight, and when the clock was set: also to a day that has its counts already."""
-        if (today := self._date()) != self._today:
+    def _turn_page(self) -> datetime:
+        """At midnight, and when the clock was set: also to a day that has its counts already.
+        Returns when it is now."""
+        now = self._clocks.now()
+        if (today := _day_of(now)) != self._today:
             self._today, self._kept = today, self._read(today)
             if not self._diary:
                 self._new.clear()
+        return now
 
     def _read(self, day: str) -> Day:
         """What can't be read now counts again when it is written."""
@@ -225,11 +227,12 @@ class Books:
         except OSError:
             return Day()
 
-    def _date(self) -> str:
-        return self._clocks.now().date().isoformat()
-
     def _day(self) -> Day:
         return self._new.setdefault(self._today, Day())
+
+
+def _day_of(now: datetime) -> str:
+    return now.date().isoformat()
 
 
 def used(watch: Watch, prompt_bytes: int) -> Use:
