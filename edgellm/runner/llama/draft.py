@@ -1,8 +1,8 @@
-"""A small model beside the served one, whose tokens the served one checks.
+"""A small model beside the served one, whose guesses the served one checks.
 
-It follows the same sequences by the same ids, in one pool of cells. It may lag behind: what it
-lacks of a sequence it catches up with when it is asked for guesses, a piece in each step. Nothing
-here can make an answer wrong: the served model samples every token itself (verify.py).
+It follows the same sequences under the same ids, in one pool of cells. It may lag behind: when it
+is asked for guesses, it first catches up with what it lacks of a sequence, a piece in each step.
+Nothing here can make an answer wrong: the served model samples every token itself (verify.py).
 """
 
 import os
@@ -17,7 +17,7 @@ import numpy as np
 from edgellm.errors import EdgellmError
 from edgellm.runner.backend import NoKVSlot, Step
 from edgellm.runner.batch import Batch, Copy, Forget, Fork, Op, Row, Sampled, Start, Stop, Trim
-from edgellm.runner.drafting.drafted import wanted, written
+from edgellm.runner.drafting.drafted import filled
 from edgellm.runner.llama.backend import LlamaBackend
 from edgellm.runner.llama.compute import Compute
 from edgellm.runner.llama.load import LoadError, load
@@ -34,21 +34,21 @@ _MAX_VOCAB_DIFFERENCE, _FIRST_COMPARED = 128, 5
 
 
 class Drafter(Protocol):
-    """Who writes guesses into rows that are DRAFTED."""
+    """Writes guesses into rows whose token is DRAFTED."""
 
     @property
     def memory(self) -> tuple[DeviceMemory, ...]: ...
 
     def follow(self, ops: Iterable[Op]) -> None:
-        """What is done to the model's memory, before a step."""
+        """These operations are done to the model's memory, before a step."""
         ...
 
     def written(self, rows: tuple[Row, ...]) -> tuple[tuple[Row, ...], Mapping[int, int]]:
-        """The rows with their guesses, those left out that it has none for; how many of each."""
+        """As drafted.filled."""
         ...
 
     def learn(self, sampled: Mapping[int, tuple[Sampled, ...]]) -> None:
-        """What came of it."""
+        """These are the tokens that the model has sampled."""
         ...
 
 
@@ -83,7 +83,7 @@ class DraftingBackend(LlamaBackend):
 
 class DraftModel:
     def __init__(self, plan: Plan, target: Any, beside: Compute) -> None:
-        """Raises LoadError: also when it speaks of other tokens than `target` does."""
+        """Raises LoadError, also if its vocabulary isn't that of `target`."""
         own = draft_plan(plan)
         try:
             loaded = load(os.fsencode(own.file), own, lambda ratio: None)
@@ -94,7 +94,7 @@ class DraftModel:
         self._memory = llama_cpp.llama_get_memory(loaded.context)
         check_vocabulary(loaded.model, target)
         _check_memory(loaded.model)
-        # A window's cells can't be shared by a bare fork; it reads such a prefix itself.
+        # A window's cells can't be shared by a bare fork: there it reads a shared prefix itself.
         self._forks = not llama_cpp.llama_model_n_swa(loaded.model)
         self._logits = LogitRows(loaded.context, _n_vocab(loaded.model))
         self._n_vocab = min(_n_vocab(loaded.model), _n_vocab(target))
@@ -106,7 +106,7 @@ class DraftModel:
         self._trim(0, 0)
 
     def follow(self, ops: Iterable[Op]) -> None:
-        """What is saved to host memory and restored is not: it is read again."""
+        """Copies to host memory and back are not followed: such tokens are read again."""
         for op in ops:
             match op:
                 case Forget(seq_id):
@@ -122,12 +122,10 @@ class DraftModel:
                     del self._tokens[seq_id], self._p_min[seq_id]
 
     def written(self, rows: tuple[Row, ...]) -> tuple[tuple[Row, ...], Mapping[int, int]]:
-        asked = wanted(rows)
-        guesses = self._guess(asked) if asked else {}
-        return written(rows, guesses), {seq_id: len(guesses.get(seq_id, ())) for seq_id in asked}
+        return filled(rows, self._guess)
 
     def learn(self, sampled: Mapping[int, tuple[Sampled, ...]]) -> None:
-        """What came of it: cells of guesses that failed are given back."""
+        """Frees the cells of guesses that failed."""
         for seq_id, new in sampled.items():
             known = self._tokens[seq_id]
             self._trim(seq_id, len(known) + len(new) - 1)
@@ -150,7 +148,8 @@ class DraftModel:
         return guesses
 
     def _catch_up(self, seq_ids: Iterable[int]) -> dict[int, int]:
-        """Reads what it lacks. By the row of their logits, the sequences it now knows whole."""
+        """Read what it lacks of these sequences. Returns those that it knows to their end now, by
+        the row of their logits."""
         rows: list[Row] = []
         whole: dict[int, int] = {}
         for seq_id in sorted(seq_ids):
@@ -171,7 +170,7 @@ class DraftModel:
             return False
         try:
             self._compute.rows(rows)
-        except NoKVSlot:  # it holds what lagging sequences no longer share: begin again
+        except NoKVSlot:  # lagging sequences hold copies of what was shared: begin again
             llama_cpp.llama_memory_clear(self._memory, False)
             self._n_held.clear()
             return False
@@ -195,7 +194,7 @@ class DraftModel:
 
 
 def likeliest(logits: Logits) -> tuple[int, float]:
-    """A token, and how likely it is."""
+    """The likeliest token, and its probability."""
     token = int(logits.argmax())
     return token, float(1 / np.exp(logits - logits[token]).sum())
 

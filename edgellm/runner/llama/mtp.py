@@ -1,16 +1,15 @@
 """A model's own head for the tokens after the next one (MTP), whose guesses the model checks.
 
-Some files hold a block more than the model needs, trained to say the next but one token from the
-last token and from what the model thought before it (its state: the vector that goes into the
-output matrix). llama.cpp runs that block in a context of its own, which shares the model's weights
-and has cells of its own; it is driven here as common/speculative.cpp does it
-(common_speculative_impl_draft_mtp). What it reads is kept in trail.py. A guess for the token after
-that is made from the head's own state, which is worse than the model's: the cells of guesses are
-given back, and made anew from what was true.
+Some files hold one block more than the model needs. It was trained to guess the token after the
+next one from the next one and the model's state before that (the vector that goes into the output
+matrix). llama.cpp runs this block in a context of its own, which shares the model's weights but has
+its own cells. It is driven here as common/speculative.cpp does it
+(common_speculative_impl_draft_mtp); trail.py keeps what it has to read. Guesses further ahead are
+made from the head's own states, which are worse than the model's: their cells are freed again, and
+made anew from what came true.
 
-The states are told by functions that llama.cpp exports, but not in its C interface
-(src/llama-ext.h, "staging"): they are looked for by their names, and without them a model is
-served without its head.
+llama.cpp exports the functions that give these states, but not in its C interface (src/llama-ext.h,
+"staging"). They are looked up by name, and without them a model is served without its head.
 """
 
 import ctypes
@@ -26,7 +25,7 @@ from llama_cpp import llama_cpp as bindings
 from edgellm.errors import EdgellmError
 from edgellm.runner.backend import NoKVSlot
 from edgellm.runner.batch import Copy, Forget, Fork, Op, Row, Sampled, Start, Stop, Trim
-from edgellm.runner.drafting.drafted import wanted, written
+from edgellm.runner.drafting.drafted import filled
 from edgellm.runner.drafting.trail import HiddenState, Trail
 from edgellm.runner.llama.backend import LlamaBackend
 from edgellm.runner.llama.compute import Compute
@@ -39,9 +38,9 @@ from edgellm.selector.plan import Plan
 
 _Read: TypeAlias = tuple[Row, HiddenState]  # of a token, and the state after the one before
 
-_MOST_WAITING = 64  # pairs of a sequence; then the head reads them, guesses or none
-# As C++ compilers of Linux and macOS write `llama_set_embeddings_nextn(llama_context *, bool,
-# bool)` and the others; Windows' write them otherwise, and nobody has looked.
+_MOST_WAITING = 64  # pairs of a sequence; then the head reads them, even if no guess is wanted
+# `llama_set_embeddings_nextn(llama_context *, bool, bool)` and the others, as C++ compilers mangle
+# them on Linux and macOS. Those on Windows do it differently, which was never tried.
 _SET = "_Z26llama_set_embeddings_nextnP13llama_contextbb"
 _GET = "_Z26llama_get_embeddings_nextnP13llama_context"
 _GET_ONE = "_Z30llama_get_embeddings_nextn_ithP13llama_contexti"
@@ -49,7 +48,7 @@ _GET_ONE = "_Z30llama_get_embeddings_nextn_ithP13llama_contexti"
 
 @dataclass(frozen=True, slots=True)
 class StateCalls:
-    """llama-ext.h, of which only this file knows."""
+    """The functions of llama-ext.h, which only this file knows of."""
 
     tell: Callable[[Any, bool, bool], None]  # context, whether, only of rows with logits
     of_batch: Callable[[Any], Any]  # of all rows of the last call, one after the other
@@ -57,7 +56,7 @@ class StateCalls:
 
 
 def state_calls(library: Any) -> StateCalls | None:
-    """None: it has them not."""
+    """None: the library doesn't export them."""
     try:
         tell, of_batch, of_row = (getattr(library, name) for name in (_SET, _GET, _GET_ONE))
     except AttributeError:
@@ -91,7 +90,7 @@ class HeadBackend(DraftingBackend):
         n_rows = min(self.limits.n_batch, self.limits.n_ctx_seq)
         try:
             self._head = Head(plan, self._loaded, self._state_calls, self._compute)
-            # What is told from now on takes room: better found out here than by a prompt.
+            # The states take memory from now on: a lack of it should show here, not at a prompt.
             self._decode_alone(tuple(Row(0, pos, 0, pos == n_rows - 1) for pos in range(n_rows)))
         except LoadError:
             raise
@@ -113,7 +112,7 @@ def backend_for(
     calls: StateCalls | None = _STATE_CALLS,
     rehearsed: Rehearsed | None = None,
 ) -> LlamaBackend:
-    """With whom the plan has guess. Raises LoadError."""
+    """A backend with the plan's way of guessing. Raises LoadError."""
     if plan.draft:
         return DraftingBackend(path, plan, on_progress, rehearsed)
     if plan.speculate != "mtp":
@@ -129,7 +128,7 @@ def backend_for(
 
 
 class Head:
-    """A Drafter: see llama/draft.py."""
+    """A Drafter (llama/draft.py)."""
 
     def __init__(self, plan: Plan, loaded: Loaded, calls: StateCalls, beside: Compute) -> None:
         """Raises LoadError."""
@@ -154,7 +153,7 @@ class Head:
         llama_cpp.llama_memory_clear(self._memory, True)
 
     def follow(self, ops: Iterable[Op]) -> None:
-        """What is copied out and back is not followed: a trail begins anew after it."""
+        """Copies to host memory and back are not followed: a trail begins anew behind them."""
         for op in ops:
             match op:
                 case Forget(seq_id):
@@ -170,9 +169,7 @@ class Head:
                     self._tokens.pop(seq_id, None)
 
     def written(self, rows: tuple[Row, ...]) -> tuple[tuple[Row, ...], Mapping[int, int]]:
-        asked = wanted(rows)
-        guesses = self._guess(asked) if asked else {}
-        return written(rows, guesses), {seq_id: len(guesses.get(seq_id, ())) for seq_id in asked}
+        return filled(rows, self._guess)
 
     def watch(self, rows: tuple[Row, ...]) -> None:
         """The model has computed these."""
@@ -181,7 +178,7 @@ class Head:
             self._seen.append((rows, states.copy()))
 
     def learn(self, sampled: Mapping[int, tuple[Sampled, ...]]) -> None:
-        """What came of it: states that follow on a wrong guess are nobody's."""
+        """Takes over the states of this step, except those that follow a wrong guess."""
         seen, self._seen = self._seen, []
         left = {seq_id: len(new) for seq_id, new in sampled.items()}
         for rows, states in seen:
@@ -233,7 +230,7 @@ class Head:
         return guesses
 
     def _is_told(self, seq_id: int) -> bool:
-        """Everything up to its last token, which nobody has computed yet."""
+        """Whether it knows the sequence up to its last token, which nobody has computed yet."""
         trail = self._trails.get(seq_id)
         if trail is None or trail.n_seen != len(self._tokens[seq_id]) - 1:
             return False
@@ -254,8 +251,8 @@ class Head:
         ]
 
     def _decode(self, read: list[_Read], n_logits: int) -> int | None:
-        """The place of the first row with logits: those are the last ones. None: no room, and
-        nothing is held any more. Raises EdgellmError."""
+        """Returns the index of the first row with logits, which are the last `n_logits`. None:
+        there was no room, and everything was forgotten. Raises EdgellmError."""
         n_alone = len(read) - n_logits if len(read) > self._n_batch else 0
         parts = [read[i : i + self._n_batch] for i in range(0, n_alone, self._n_batch)]
         parts = [part[: n_alone - i * self._n_batch] for i, part in enumerate(parts)]
@@ -269,7 +266,7 @@ class Head:
             self._states[i] = 0.0 if state is None else state
         try:
             self._compute.rows(tuple(row for row, _ in read))
-        except NoKVSlot:  # it holds what the model has forgotten since, or shares no longer
+        except NoKVSlot:  # it still holds what the model has forgotten, or no longer shares
             llama_cpp.llama_memory_clear(self._memory, False)
             self._trails.clear()
             return False

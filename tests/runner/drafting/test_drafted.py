@@ -1,5 +1,5 @@
 from edgellm.runner.batch import DRAFTED, Row
-from edgellm.runner.drafting.drafted import wanted, written
+from edgellm.runner.drafting.drafted import filled, wanted, written
 
 ROWS = (
     Row(0, 5, 50, True),
@@ -23,3 +23,15 @@ def test_guesses_are_written_in_order_and_rows_without_one_fall_away():
     ]  # fmt: skip
     assert len(written(ROWS, {0: [51]})) == 4
     assert len(written(ROWS, {})) == 3
+
+
+def test_who_has_room_for_guesses_is_asked_and_told_how_many_came():
+    asked = []
+
+    def guess(room):
+        asked.append(room)
+        return {0: [51]}
+
+    assert filled(ROWS, guess) == (written(ROWS, {0: [51]}), {0: 1, 2: 0})
+    assert filled(ROWS[3:4], guess) == (ROWS[3:4], {})
+    assert asked == [{0: 2, 2: 1}], "where there is no room, nobody is asked"
