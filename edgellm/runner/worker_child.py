@@ -1,8 +1,8 @@
 """The worker's program: `python -m edgellm.runner.worker_child`, started by the supervisor.
 
-Frames come on stdin and go out on a duplicate of stdout; stdout itself is pointed at stderr before
-llama_cpp is imported, because vendor libraries print. End of stdin means that the gateway is gone:
-then so are we.
+Frames come on stdin and go out on a duplicate of stdout. stdout itself is pointed at stderr before
+llama_cpp is imported, because vendor libraries print. End of stdin means that the gateway is gone,
+so the worker goes too.
 """
 
 import gc
@@ -54,8 +54,8 @@ from edgellm.runner.threads.reading import Reading
 from edgellm.runner.worker import Tell, Worker
 from edgellm.selector.plan import Plan
 
-# A thread that runs Python lets another one wait so long whenever that comes back from native code.
-# A step of the loop has dozens of such calls, and Python's own 5 ms would be added to each.
+# How long a thread that returns from native code may wait for another one's Python. A step of the
+# loop returns dozens of times, and each time it might wait for Python's default of 5 ms.
 _SWITCH_S = 0.0002
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def main() -> int:
     for message in others:
         inbox.put(message)
     try:
-        # While there is one thread: others would stay outside.
+        # As long as there is a single thread: others would stay outside of the sandbox.
         landlock = enter_sandbox(load, _import, _log)
     except NotConfined as error:
         tell([LoadFailed("sandbox", str(error))])
@@ -107,7 +107,7 @@ def _serve(load: Load, landlock: int | None, inbox: Inbox, tell: Tell) -> None:
     except BadGGUF as error:
         tell([LoadFailed("file", str(error))])
         return
-    gc.freeze()  # else the collector looks through all that was loaded, while streams wait
+    gc.freeze()  # or the collector would search all that was loaded, while streams wait
     memory = as_planned(backend.memory, planned, load.plan)
     ready = _ready(load, backend, memory, lost, time.monotonic() - begun_s)
     tell([structs.replace(ready, landlock=landlock)])
@@ -115,7 +115,7 @@ def _serve(load: Load, landlock: int | None, inbox: Inbox, tell: Tell) -> None:
 
 
 def _loaded(load: Load, tell: Tell) -> tuple["LlamaBackend", tuple[int, ...]]:
-    """And which adapters it has to do without. Raises LoadError, BadGGUF."""
+    """The backend, and the adapters that it has to do without. Raises LoadError, BadGGUF."""
     from edgellm.runner.llama.mtp import backend_for
 
     backend = backend_for(
@@ -193,8 +193,9 @@ def _run(
 
 
 def _load_later_adapters(load: Load, backend: "LlamaBackend") -> Iterator[int]:
-    """Those whose file has changed or gone since it was first loaded, which must not cost the model
-    its worker. A file is checked again: llama.cpp asserts on some faults."""
+    """Load them. Yields those whose file has changed or gone since it was first loaded: that must
+    not cost the model its worker. Files are checked again, because llama.cpp asserts on some
+    faults."""
     for adapter_id, path in load.later_adapters:
         file = Path(os.fsdecode(path))
         try:
@@ -212,7 +213,7 @@ def _changing(
     disk: "_Disk",
     is_busy: Callable[[], bool],
 ) -> Changing | None:
-    """None: the layout of its KV cells stays."""
+    """None: the layout of the KV cells stays as it is."""
     limits, known = backend.limits, backend.rehearsed
     size = limits.blob.cell_bytes if limits.blob else 0
     size = limits.state.full_cell_bytes if limits.state else size
@@ -232,7 +233,7 @@ def _changing(
 
 
 class _Disk:
-    """Where prefixes outlive the worker: a folder's files for the layout that the cells have."""
+    """Where prefixes outlive the worker: the files of a folder, for the present layout."""
 
     def __init__(self, load: Load, backend: "LlamaBackend", inbox: Inbox) -> None:
         self._path, self._backend, self._inbox = load.path, backend, inbox
@@ -247,7 +248,7 @@ class _Disk:
         return self._files is not None and self._files.is_busy
 
     def open(self, plan: Plan) -> None:
-        """A folder that can't be used is said, and done without."""
+        """If the folder can't be used, that is logged, and nothing is kept on disk."""
         from edgellm.runner.llama.backend import library
 
         backend = self._backend
@@ -266,7 +267,7 @@ class _Disk:
         self._files = files
 
     def close(self) -> None:
-        """All that was to be written is."""
+        """Returns when all is written that was to be."""
         if self._files:
             self._files.close()
         self._files = None
@@ -278,8 +279,8 @@ def _log(line: str) -> None:
 
 
 class _Preparing:
-    """What takes time before a request can run, on threads beside the loop's: structures are
-    compiled, then pictures are looked at."""
+    """What takes time before a request can run, on threads beside the loop's: first its structure
+    is compiled, then its pictures are looked at."""
 
     def __init__(self, backend: "LlamaBackend", inbox: Inbox) -> None:
         self._inbox = inbox
@@ -332,7 +333,7 @@ class _Preparing:
 
 
 def _first(reader: FrameReader[ToWorker]) -> Sequence[ToWorker]:
-    """The first message and what came with it, however long it takes to come."""
+    """The first message, however long it takes, and those that came together with it."""
     while data := os.read(0, 1 << 16):
         if messages := tuple(reader.feed(data)):
             return messages
@@ -340,7 +341,7 @@ def _first(reader: FrameReader[ToWorker]) -> Sequence[ToWorker]:
 
 
 def _read(inbox: Inbox, reader: FrameReader[ToWorker]) -> None:
-    """Whatever ends the reading ends the worker: without it nobody could talk to us."""
+    """Whatever ends the reading ends the worker: nobody could talk to it any more."""
     try:
         while data := os.read(0, 1 << 16):
             for message in reader.feed(data):

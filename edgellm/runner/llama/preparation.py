@@ -37,12 +37,12 @@ class Preparation:
         return structure is None or (masks is not None and masks.is_kept(structure))
 
     def prepare_ahead(self) -> None:
-        """What the first structure needs. Called on the thread that prepares."""
+        """Make what the first structure will need. Called on the thread that prepares."""
         self._masks()
 
     def _masks(self) -> Masks:
-        """The first time, seconds for a large vocabulary. For half of them llguidance lets nobody
-        else run Python."""
+        """The first time takes seconds with a large vocabulary. For half of them llguidance holds
+        the GIL, and nothing else runs."""
         if self._made is None:
             from llguidance.llamacpp import lltokenizer_from_vocab
 

@@ -23,7 +23,7 @@ class Vocab:
 
     @property
     def any_token(self) -> int:
-        """To try something on."""
+        """A token for trial decodes."""
         return self.bos or 0
 
     def tokenize(self, data: bytes, add_special: bool, parse_special: bool = True) -> list[int]:

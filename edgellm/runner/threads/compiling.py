@@ -1,14 +1,14 @@
 """The thread that makes ready what a request needs first: its structure, DRY's sequence breakers,
 the tokens of a long text.
 
-Most of it takes milliseconds; a structure that is made to hurt takes llguidance a second or two to
-give up on. So whose turn it is, is fair: what is known already goes first, and then each API key in
-its turn. Whoever asks for many waits for his own only, and is told to come back later once they
-wait long. The thread is not nicer than the loop's: on a busy machine it would starve. While it
-has work, `computes` says so, and the loop leaves it a core (llama/compute.py).
+Most of that takes milliseconds; but llguidance needs a second or two to give up on a structure that
+is made to hurt. So the order is fair: what is known already goes first, and then the API keys take
+turns. A client that asks for many waits only for its own, and is told to come back later once they
+wait long. The thread is not nicer than the loop's: on a busy machine it would starve. While it has
+work, `computes` says so, and the loop leaves it a core (llama/compute.py).
 
-What is known when it comes is made on the loop's thread: a copy takes microseconds, and requests
-that came together begin in one step.
+What is known when a request comes is made on the loop's thread, since a copy takes microseconds: so
+requests that came together begin in the same step.
 """
 
 import threading
@@ -24,9 +24,9 @@ from edgellm.runner.messages import Generate
 from edgellm.runner.sampling.recipe import uses_dry
 from edgellm.runner.threads.one_thread import OneThread
 
-MAX_WAIT_S = 10.0  # of the first in a key's line
+MAX_WAIT_S = 10.0  # of the first in a key's line; then the key's next requests are refused
 _NOBODYS = -1  # no request has this id
-LONG_CHARS = 32_768  # a text of that takes some 20 ms to be made into tokens
+LONG_CHARS = 32_768  # a text that takes about 20 ms to tokenize
 
 Prepared: TypeAlias = tuple[Generate, Mask | None]  # the request, its text perhaps as tokens
 Done: TypeAlias = Callable[[Generate, Mask | EdgellmError | None], None]
@@ -38,7 +38,7 @@ def takes_time(request: Generate) -> bool:
 
 
 def has_long_prompt(request: Generate) -> bool:
-    """Pictures need their text as it is."""
+    """Not if it has pictures, which need the text itself."""
     prompt = request.prompt
     return isinstance(prompt, str) and len(prompt) > LONG_CHARS and not request.params.pictures
 
@@ -46,10 +46,10 @@ def has_long_prompt(request: Generate) -> bool:
 class Compiling(OneThread):
     """Compiles structures and makes long texts into tokens, one request after the other.
 
-    `make` may take seconds and raises BadRequest. `make_known` takes none, and gives None where
-    there is more to do. `is_known` says, on any thread, which of them it would be now.
+    `make` may take seconds, and raises BadRequest. `make_known` takes no time, and returns None if
+    there is more to do. `is_known` says, on any thread, whether `make_known` would do now.
 
-    `done` is told once of each request that isn't forgotten, on either thread.
+    `done` is called once for each request that isn't forgotten, on either thread.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Compiling(OneThread):
             self._pool.submit(self._next)
 
     def run(self, work: Callable[[], None]) -> None:
-        """Something else in between, that nobody waits for: it may fail."""
+        """Do something else in between that nobody waits for. It may fail."""
         self._slow.add(_NOBODYS)
         self._pool.submit(self._run, work)
 
@@ -113,7 +113,7 @@ class Compiling(OneThread):
             self._slow.discard(_NOBODYS)
 
     def forget(self, request_id: int) -> None:
-        """It is not wanted any more. What has begun is still told."""
+        """It isn't wanted any more. `done` is still called if its work has begun."""
         with self._lock:
             for line in self._lines.values():
                 for one in line:
