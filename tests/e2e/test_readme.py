@@ -144,7 +144,7 @@ class Reader:
         is_program = "import " in step and not step.startswith("edgellm ")
         done = subprocess.run(
             (sys.executable, "-c", here) if is_program else ("bash", "-c", here),
-            capture_output=True, text=True, timeout=60, env=self._env, cwd=self._home.folder,
+            capture_output=True, text=True, timeout=300, env=self._env, cwd=self._home.folder,
             stdin=subprocess.DEVNULL,
         )  # fmt: skip
         fits = done.returncode != DOES_NOT_FIT or without_remark(step) not in MAY_NOT_FIT
