@@ -5,6 +5,7 @@ its flags  >  its table in the settings  >  the settings of all  >  what the pla
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Self
 
 import msgspec
@@ -98,8 +99,7 @@ def _wish(
         table.aliases,
         table.defaults,
         _sentence(table, keys),
-        table,
-        keys,
+        partial(blamed, table, keys),
     )
 
 

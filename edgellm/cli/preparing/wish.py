@@ -1,11 +1,11 @@
 """What is wished for one model, put together: how it is planned, and how it is served then."""
 
-from contextlib import AbstractContextManager
-from dataclasses import replace
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import field, replace
 from math import inf
 
 from edgellm.chat.defaults import Defaults
-from edgellm.cli.flags.tables import Table, blamed
 from edgellm.selector.plan import Goal, Plan
 from edgellm.values import frozen
 
@@ -14,7 +14,7 @@ from edgellm.values import frozen
 class Wish:
     """`keep_s`: how long it idles before it sleeps;
     None: it does not, where it takes no turns. `said`: what a table says of it, for the plan;
-    `keys`: those of its keys that no flag goes before."""
+    `blamed`: around what may go wrong by that, and is told of the table then."""
 
     goal: Goal
     keep_s: float | None = None
@@ -23,8 +23,7 @@ class Wish:
     aliases: tuple[str, ...] = ()
     defaults: Defaults = Defaults()
     said: str = ""
-    table: Table = Table()
-    keys: tuple[str, ...] = ()
+    blamed: Callable[[], AbstractContextManager[None]] = field(default=nullcontext, compare=False)
 
     @property
     def sleeps(self) -> bool:
@@ -34,10 +33,6 @@ class Wish:
     @property
     def idles_s(self) -> float:
         return inf if self.keep_s is None else self.keep_s
-
-    def blamed(self) -> AbstractContextManager[None]:
-        """See tables.blamed."""
-        return blamed(self.table, self.keys)
 
     def told(self, plan: Plan) -> Plan:
         return replace(plan, reasons=(*plan.reasons, self.said)) if self.said else plan
