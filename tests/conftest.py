@@ -1,6 +1,7 @@
 """What holds for all tests."""
 
 import gc
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,11 @@ _MODULE = pytest.StashKey[Path]()  # of the model test before
 
 def pytest_configure() -> None:
     """Ctrl-C must mean in the tests what it means in a terminal: a shell starts a job in the
-    background with SIGINT ignored, and all that it starts inherits that."""
+    background with SIGINT ignored, and all that it starts inherits that. No way to a server on
+    this machine leads through a proxy."""
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        os.environ.pop(name, None)
+        os.environ.pop(name.upper(), None)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
