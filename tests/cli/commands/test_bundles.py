@@ -117,7 +117,7 @@ SMALL, LARGE = (llama_bytes(n_layers, 2000) for n_layers in (2, 60))
 
 
 def test_the_quantization_is_that_of_the_machine_that_it_goes_to(
-    cache, tmp_path, monkeypatch, capsys
+    hub_cache, tmp_path, monkeypatch, capsys
 ):
     """Also where another one is here; and without the hub it is one of those."""
     described = Described(device=["cuda:24GiB@1000"], ram="64GiB@60")
