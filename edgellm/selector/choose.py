@@ -1,7 +1,8 @@
 """The choice: which file, in what context, placed how. Facts and a goal in, one Plan out.
 
-Nothing here measures or guesses: memory.py adds bytes up, speed.py and quality.py read profiles,
-options.py searches, ranking.py says what is better, confirm.py asks llama.cpp where it can be.
+Nothing here measures or guesses: `search` tries what `placing` makes room for, by the bytes of
+`memory`, the pace of `speed` and the loss of `quality`; it asks llama.cpp where it can. `telling`
+says why.
 """
 
 from collections.abc import Sequence

@@ -47,13 +47,13 @@ class Bulk:
         return self.experts[-1] > 0
 
     def aside_bytes(self, aside: Aside) -> tuple[int, ...]:
-        """Of the first n layers for n from 0, the head counted: the experts that are the host's."""
+        """Entry n: the host's experts among the first n layers. The head is the last one."""
         if aside not in self._aside:
             self._aside[aside] = cumulated_aside_bytes(self.spec, aside)
         return self._aside[aside]
 
     def load(self, shape: ContextShape, assumed: Buffers | None = None) -> "Load":
-        """`assumed`: buffers of many contexts at once; else those of this one."""
+        """`assumed`: compute buffers that many contexts share; by default it has its own."""
         cells = shape.cells_per_stream
         assumed = assumed or Buffers(self.spec, cells, cells, shape.n_seq_max, shape.n_outputs_max)
         return Load(self, shape, cumulated_kv_bytes(self.spec, shape), assumed)

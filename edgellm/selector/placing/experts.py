@@ -44,7 +44,8 @@ def first(holds: Callable[[int], bool], low: int, high: int) -> int:
 
 
 def _last_cut(filling: Filling, n_layers: int, n: int, borders: Borders) -> Aside:
-    """Fewer than the first `n` layers where that fits, which n does, and the last of them cut."""
+    """The fewest layers whose experts must leave, at most `n`, which fits; of the last of them a
+    part stays where there is room for it."""
 
     def aside(n: int, *cut: ExpertPart) -> Aside:
         return Aside(n, (*cut, *(part for part in borders if part.layer >= n)))
@@ -57,7 +58,7 @@ def _last_cut(filling: Filling, n_layers: int, n: int, borders: Borders) -> Asid
 
 
 def _cuts(filling: Filling, il: int) -> Iterator[ExpertPart]:
-    """Of a layer, those that leave the least to the host first."""
+    """Ways to cut layer `il`'s experts in two, those that leave least to the host first."""
     layers = filling.load.spec.layers
     matrices = layers[il].expert_matrices if 0 <= il < len(layers) else ()
     for n_kept in range(len(matrices) - 1, 0, -1):
@@ -65,8 +66,8 @@ def _cuts(filling: Filling, il: int) -> Iterator[ExpertPart]:
 
 
 def _smallest_matrix_bytes(filling: Filling, il: int) -> int:
-    """What saves less than half of it owes that to the types of two layers' matrices, and costs a
-    way to the host and back all the same."""
+    """A cut that saves less than half of this does so only because two layers' tensor types differ,
+    and costs a way to the host and back all the same."""
     layer = filling.load.spec.layers[il]
     return min(layer.matrices_bytes((matrix,)) for matrix in layer.expert_matrices)
 

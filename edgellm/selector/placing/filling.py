@@ -107,8 +107,8 @@ class Filling:
         return Arranged(devices, layout, (*(buffer for _, _, buffer in used), host))
 
     def below(self, i: int, n_layers: int, aside: Aside) -> int:
-        """The layer that doesn't find room on the i-th device any more, when it is full; the head
-        is one, too. Less than nothing when all do."""
+        """The next layer when the i-th device to be filled is full; the head counts as one.
+        Negative when all have found room."""
         floor, stop = self.load.n_all - n_layers, self.load.n_all
         key = self._key(n_layers, aside)
         upwards, rooms = self._turns(key).upwards, self._rooms_for(key)[: i + 1]

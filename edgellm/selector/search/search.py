@@ -89,7 +89,7 @@ class Search:
         return pairs[0].bound if pairs else ()
 
     def _look_beside(self, pairs: Sequence["_Pair"], tried: Tried) -> None:
-        """What can't win, but could if it were not for its first token."""
+        """For those who see other plans: what loses by its first token alone."""
         if self.question.only_best:
             return
         for pair in pairs:
@@ -110,8 +110,8 @@ class Search:
 
     @property
     def _is_hopeless(self) -> bool:
-        """Weights alone exceed all memory, or no placement keeps the pace and nobody asks by how
-        much."""
+        """The weights alone exceed all memory, or no placement is fast enough and nobody wants to
+        know by how much."""
         room = sum(self.question.machine.budgets.values())
         weights_bytes = self._loads.bulk.weights[-1]
         is_too_large = not self.allow_disk and weights_bytes > room
@@ -126,13 +126,13 @@ class Search:
 
     @property
     def _may_split(self) -> bool:
-        """Devices may work side by side, which no bound of one after the other counts."""
+        """Devices may share each layer, while bounds take them one after the other."""
         goal = self.question.goal
         unasked = wants_tensor_split(goal) and len(self.question.accelerators) > 1
         return goal.split_mode in ("row", "tensor") or (goal.split_mode is None and unasked)
 
     def _miss_once(self) -> None:
-        """It is enough to tell by how much."""
+        """One attempt tells by how much it misses."""
         able = [some for some in self.question.sets if not any(map(self.limited.why_not, some))]
         devices = max(able or self.question.sets, key=len)
         self.attempt(self.wished[-1], devices, self.question.ways(devices))
@@ -204,7 +204,7 @@ class Search:
         return self.bound_if_first_by(first_s, setting, devices)
 
     def bound_if_first_by(self, first_s: float, setting: Setting, devices: DeviceSet) -> Rank:
-        """The same, if its first token came by then."""
+        """The same, if the first token came after `first_s`."""
         reach = self._reach(devices)
         pace = self._best_pace(reach, setting, len(devices), first_s)
         n_devices, watts = len(devices), reach.power_w
@@ -224,14 +224,13 @@ class Search:
         return max(rates, default=0.0)
 
     def ideal_tok_s(self) -> float:
-        """The same, if each device had the room for everything: bound by no file's size but by
-        its weights'."""
+        """The same, if each device had the room for everything."""
         accelerators = self.question.accelerators
         reach, at_once = self._reach(accelerators), len(accelerators) if self._may_split else 1
         return at_once * max(reach.ideal_tok_s(setting) for setting in self.wished)
 
     def _best_pace(self, reach: Bound, setting: Setting, n_devices: int, first_s: float) -> Pace:
-        """Side by side, as many times as there are devices."""
+        """Devices that share each layer are at best as many times as fast."""
         goal, load = self.question.goal, self._loads.of(setting)
         at_once = n_devices if goal.split_mode in ("row", "tensor") else 1
         decode, batch = _point(at_once * reach.most_tok_s(load, setting)), None

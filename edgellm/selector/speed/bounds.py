@@ -1,11 +1,14 @@
-"""How soon a token, and an answer's first, could come at best: what no placement's time lies below.
+"""The fastest that any placement could be: what can't win by this is never placed.
 
-The quickest of the devices holds everything, as if it had the room; but what all of them together
-have no room for is read elsewhere. Of a mixture that is experts on the host, the fewest layers'
-that make room enough. Of another model every byte is read as fast as the device that has it can;
-of what lies elsewhere only a part is read for a token, since with a layer goes its empty cache. A
-prompt is computed by the quickest alone, or by all at once where they have room for everything. No
-placement has to be made for it, so the search can leave out what can't win.
+The best case is assumed. The fastest device computes everything, as if it had the room; only what
+all of them together have no room for is read elsewhere:
+
+    mixture of experts  the experts of the fewest layers that make enough room are the host's
+    other models        each byte is read at the rate of the device that holds it. A layer that
+                        leaves takes its cache along, which is nearly empty: so only a part of the
+                        bytes that leave is read for each token
+
+A prompt is computed by the fastest device alone, or by all at once if they hold everything.
 """
 
 from bisect import bisect_right
@@ -26,8 +29,8 @@ from edgellm.selector.speed.setup import Setup
 from edgellm.selector.speed.speed import decode_tok_s, ttft_s
 from edgellm.selector.speed.work import active_bytes
 
-_LAYERS_DIFFER = 1.1  # the head has no attention, some layers a smaller cache
-_STEPS = 12  # of n_cpu_moe, rounded down: each is one question to the speed model
+_LAYERS_DIFFER = 1.1  # slack: the head has no attention, some layers have a smaller cache
+_STEPS = 12  # to which n_cpu_moe is rounded down: each costs a question to the speed model
 
 Kind = tuple[object, ...]  # of devices that decode alike
 
@@ -51,7 +54,7 @@ class Bounds:
         self._active = sum(self._each) + spec.output_bytes
 
     def of(self, devices: DeviceSet, setting: Setting) -> "Bound":
-        """`setting`: any; a cache's type hardly matters to a device's rate."""
+        """`setting` may be any: the cache's type hardly changes how fast a device reads."""
         if devices not in self._bounds:
             self._bounds[devices] = self._bound(devices, setting)
         return self._bounds[devices]
@@ -69,7 +72,7 @@ class Bounds:
         return Bound(self, tuple(rows), tuple(kinds.items()), watts, least_w)
 
     def least_token_s(self, load: Load, rooms: Sequence[tuple[int, float]]) -> float:
-        """Seconds for one token of one stream of a model without experts, by the room there is."""
+        """The least seconds for one token of one stream, of a model without experts."""
         (room, fastest), *others = rooms
         total = load.totals()[-1]
         part = self._least_part(load)
@@ -83,15 +86,15 @@ class Bounds:
         return time_s + max(0.0, self._active - elsewhere) / fastest
 
     def fewest_experts(self, load: Load, rooms: Sequence[tuple[int, float]]) -> int:
-        """Layers whose experts must go to the host with all they have, at least; rounded down."""
+        """At least so many layers must leave all their experts to the host; rounded down."""
         over = load.totals()[-1] - sum(room for room, _ in rooms[:-1])
         n = bisect_right(load.bulk.experts, over) - 1 if over > 0 else 0
         step = max(1, load.n_blocks // _STEPS)
         return min(n, load.n_blocks) // step * step
 
     def _least_part(self, load: Load) -> float:
-        """Of the bytes that leave with a layer, the part that is read for a token, where that is
-        least: in the layer with the largest cache."""
+        """How much of a layer's bytes, cache included, one token reads: the least over all layers,
+        which is that of the largest cache."""
         if load not in self._parts:
             caches = (after - before for before, after in pairwise(load.kv))
             held = {
@@ -102,7 +105,7 @@ class Bounds:
         return self._parts[load]
 
     def _bytes_s(self, device: Device, setting: Setting) -> float:
-        """At most as fast as with all layers, since they are alike."""
+        """The most that the device reads; found with all layers on it, since they are alike."""
         whole = self.alone_tok_s(setting, self._kind(device), device, 1)
         return _LAYERS_DIFFER * self._active * whole
 
@@ -112,7 +115,7 @@ class Bounds:
     def alone_tok_s(
         self, setting: Setting, kind: Kind, device: Device, n_streams: int, n_cpu_moe: int = 0
     ) -> float:
-        """All layers on one device but some experts, whether it has the room or not."""
+        """With all on one device but some layers' experts, whether it has the room or not."""
         n_cpu_moe = 0 if device.id == "cpu" else n_cpu_moe
         key = (*kind, *_cache_of(setting), n_streams, n_cpu_moe, self._window(setting))
         if key not in self._alone:
@@ -130,7 +133,7 @@ class Bounds:
         *,
         op_offload: bool,
     ) -> float:
-        """Until the first token, likewise."""
+        """Seconds until the first token, of the same placement."""
         n_cpu_moe = 0 if device.id == "cpu" else n_cpu_moe
         more = setting.n_ubatch, n_cpu_moe, op_offload, self._window(setting)
         key = (*kind, *_cache_of(setting), *more)
@@ -162,19 +165,20 @@ class Bounds:
 
 
 def _cache_of(setting: Setting) -> tuple[object, ...]:
-    """What of it a step's time goes by: in a pool it looks at others' cells, too."""
+    """What of the cache a step's time depends on: in a pool it looks at others' cells, too."""
     return setting.kv_type_k, setting.kv_type_v, setting.kv_unified
 
 
 @dataclass(slots=True)
 class Bound:
-    """Of some devices. `rooms`: (bytes, bytes a second), the fastest first, the host at the end."""
+    """What a set of devices reaches at best. `rooms`: (bytes, bytes a second) of each, the fastest
+    first, the host last."""
 
     _bounds: Bounds
     _rooms: tuple[tuple[int, float], ...]
     _kinds: tuple[tuple[Kind, Device], ...]
     power_w: float | None
-    least_power_w: float | None  # where but one of them took part
+    least_power_w: float | None  # if only one of them took part
 
     def most_tok_s(self, load: Load, setting: Setting, n_streams: int = 1) -> float:
         """Tokens of all streams together."""

@@ -31,8 +31,8 @@ _OTHER_BLOCKS = 0.30
 
 
 def _sum_rounds(n_devices: int) -> int:
-    """In which each of them sends its part of a sum: a butterfly over a power of two; who is
-    beyond it sends its part before, and gets the sum after (ggml/src/ggml-backend-meta.cpp,
+    """Of an all-reduce: recursive doubling over the largest power of two. The devices beyond it
+    send their part in a round before, and get the sum in one after (ggml/src/ggml-backend-meta.cpp,
     allreduce_fallback). NCCL, where it was built in, takes no more."""
     n_doublings = n_devices.bit_length() - 1
     return n_doublings if n_devices == 1 << n_doublings else n_doublings + 2
@@ -43,7 +43,7 @@ class Stage:
     time_s: float
     spread: Spread = _EXACT
     device_id: str | None = None  # who computes; None: something between devices
-    apart_s: float = 0.0  # of it, what no calibration changes
+    apart_s: float = 0.0  # the part of it that no calibration scales
     least_s: float = 0.0  # what reading the weights takes at the full rate of the memory
 
     @property
