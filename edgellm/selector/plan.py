@@ -56,6 +56,8 @@ class Goal:
     allow_disk: bool = False  # weights that no memory holds may be read from disk for each token
     speculate: Speculate = "ngram"
     tuned: tuple[str, ...] = ()  # fields of this goal that were measured, not asked for
+    # Flags that nobody typed: a table of the settings says them, and is told as such.
+    tabled: frozenset[str] = field(default=frozenset(), compare=False)
 
 
 @frozen

@@ -181,6 +181,11 @@ def _by_flag() -> Iterator[tuple[str, str]]:
         yield f"--{one.name.replace('_', '-')}", one.name
 
 
+def flags_for(keys: Collection[str]) -> frozenset[str]:
+    """Long ones and short ones."""
+    return frozenset(flag for flag, key in _by_flag() if key in keys)
+
+
 def _by_key(words: str, said: Collection[str] | None) -> str:
     """A flag's error, of the key; None: of whichever there is. A command of ours stays as it is."""
     keys = {flag: key for flag, key in _by_flag() if said is None or key in said}

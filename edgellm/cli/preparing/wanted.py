@@ -13,7 +13,7 @@ import msgspec
 from edgellm.cli.flags.adapting import with_adapters
 from edgellm.cli.flags.drafting import with_draft, with_drafts
 from edgellm.cli.flags.pins import Pins
-from edgellm.cli.flags.tables import Table, blamed, pin_keys, table_of
+from edgellm.cli.flags.tables import Table, blamed, flags_for, pin_keys, table_of
 from edgellm.cli.flags.wishes import Wishes
 from edgellm.cli.preparing.resolve import Resolved, resolve
 from edgellm.cli.preparing.wish import Wish
@@ -89,7 +89,7 @@ def _wish(
     n_parallel: int | None,
 ) -> Wish:
     pins = replace(wishes.pins, parallel=wishes.pins.parallel or n_parallel)
-    goal = pins.goal(config.reserve)
+    goal = replace(pins.goal(config.reserve), tabled=flags_for(keys))
     idle_s = wishes.sleep_idle_seconds
     return Wish(
         goal,

@@ -375,7 +375,11 @@ def _pin_sentences(goal: Goal, hardware: Hardware) -> Iterator[str]:
         "-sm": goal.split_mode, "-ub": goal.n_ubatch, "-t": goal.n_threads,
         "--min-tok-s": goal.min_tok_s, "--max-watts": goal.max_watts,
     }  # fmt: skip
-    pinned = [f"{flag} {value}" for flag, value in flags.items() if value is not None]
+    pinned = [
+        f"{flag} {value}"
+        for flag, value in flags.items()
+        if value is not None and flag not in goal.tabled
+    ]
     if pinned:
         yield f"as you asked: {' '.join(pinned)}"
     if goal.n_gpu_layers and not hardware.accelerators:

@@ -51,8 +51,9 @@ def test_every_wish_of_a_goal_can_be_said():
     ).goal()  # fmt: skip
     untouched = {f.name for f in fields(Goal) if getattr(said, f.name) == f.default}
 
-    # The first excludes one pool, see below; the last two are said by which models are named.
-    assert untouched == {"batch_invariant", "tuned", "n_turns", "others_bytes"}
+    # The first excludes one pool, see below; the last two are said by which models are named, the
+    # two before by a measurement and by a table.
+    assert untouched == {"batch_invariant", "tuned", "tabled", "n_turns", "others_bytes"}
     assert Pins(batch_invariant=True).goal().batch_invariant
 
 

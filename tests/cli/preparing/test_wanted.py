@@ -59,6 +59,14 @@ def test_what_flags_and_the_table_say_together_may_not_be_and_names_the_table():
     assert "ctx_size 1024 is less" in str(refused.value)
 
 
+def test_what_a_table_says_is_not_said_to_have_been_asked_for(files):
+    (one,) = prepared(files, {"one": {"ctx": 256, "cache_type_k": "q8_0"}}, "one")
+    assert not any("as you asked" in reason for reason in one.plan.reasons)
+    config = Config(models={f"{files}/one.gguf": {"ctx": 256, "cache_type_k": "q8_0"}})
+    (one,) = prepare_all([wanted(f"{files}/one.gguf", config, Wishes(pins=Pins(ctx=128)))], RAM)
+    assert "as you asked: --ctx 128" in one.plan.reasons
+
+
 def test_each_of_several_has_its_own_plan_and_says_why(files):
     one, two = prepared(files, {"one": {"ctx": 256, "name": "uno"}}, "one", "two")
 
