@@ -137,7 +137,7 @@ class Scheduler:
             self._ops.append(Stop(sequence.seq_id))
             self.memory.leave(sequence)
         self.waiting.leave(sequence)
-        self.memory.abandon(sequence)
+        self.memory.stop_waiting(sequence)
         sequence.state = State.FINISHED
 
     def schedule(self) -> Batch | None:
@@ -145,7 +145,7 @@ class Scheduler:
         self.pace.begin()
         self.memory.begin(list(self.running.values()))
         self._admit()
-        self.memory.work(list(self.running.values()))
+        self.memory.copy(list(self.running.values()))
         counts = self.budget.divide(self.running)
         # In ascending order of ids: llama.cpp computes adjoining streams of a split KV together.
         rows = [
@@ -268,7 +268,7 @@ class Scheduler:
     def relieve(self, batch: Batch) -> Batch | None:
         """The same rows once more, after every retained sequence was forgotten: for a backend that
         found no room where we had counted on some. None: there is nothing to give up."""
-        self.memory.relieve()
+        self.memory.forget_retained()
         ops = self.take_ops()
         return replace(batch, ops=ops, padding=()) if ops or batch.padding else None
 
@@ -294,8 +294,9 @@ class Scheduler:
                 continue  # cheap to check: many may wait like this, for many steps
             match = self._match(sequence)
             n_here = match.length if match else 0
-            sequence.leader = self._leader(sequence, n_here, self.memory.shelved(sequence, n_here))
-            if sequence.leader or self.memory.fetches(sequence, n_here):
+            n_coming_back = self.memory.n_coming_back(sequence, n_here)
+            sequence.leader = self._leader(sequence, n_here, n_coming_back)
+            if sequence.leader or self.memory.must_fetch(sequence, n_here):
                 continue
             if not self.memory.admit(sequence, match, list(self.running.values())):
                 self.waiting.refuse(sequence)
@@ -318,10 +319,10 @@ class Scheduler:
         sources = [source for source in everyone if source.adapters == sequence.adapters]
         return self.memory.match(sequence.tokens, sources, sequence.pictures)
 
-    def _leader(self, sequence: Sequence, n_here: int, n_shelved: int) -> Leader | None:
+    def _leader(self, sequence: Sequence, n_here: int, n_coming_back: int) -> Leader | None:
         """A running sequence worth waiting for: it will have computed more of this prompt than the
-        `n_here` tokens in the cells, and than the `n_shelved` that could be copied back. (A leader
-        that is itself being copied back has those, too.)"""
+        `n_here` tokens in the cells, and than the `n_coming_back` that could be copied back. (A
+        leader that is itself being copied back has those, too.)"""
         if not self._shares_prefixes(sequence):
             return None
         best, limit = None, sequence.n_prompt - 1
@@ -331,10 +332,10 @@ class Scheduler:
             common = common_prefix(sequence.tokens, other.tokens, limit)
             common = whole_pictures(common, sequence.pictures)
             length = whole_chunks(common, self.limits.n_chunk)
-            coming = length - max(other.n_computed, n_here, 0 if other.restoring else n_shelved)
+            coming = length - max(other.n_computed, n_here, 0 if other.restoring else n_coming_back)
             if coming >= WORTH_SHARING and (best is None or length > best.length):
                 best = Leader(other, length)
-        return best and Leader(best.sequence, self.memory.meet(best.sequence, best.length))
+        return best and Leader(best.sequence, self.memory.plan_fork(best.sequence, best.length))
 
 
 def _memory(limits: Limits, ops: list[Op], pace: Pace) -> Memory:

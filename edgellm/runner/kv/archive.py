@@ -83,7 +83,7 @@ class Archive:
         file = self._furthest[sequence]
         return file if file and file.length - n_here >= WORTH_SHARING else None
 
-    def fetches(self, sequence: Sequence, n_here: int) -> bool:
+    def must_fetch(self, sequence: Sequence, n_here: int) -> bool:
         """Whether it must wait for a read from disk, which this starts if need be."""
         if sequence.fetching_whole:
             return sequence.awaits_disk
@@ -121,7 +121,7 @@ class Archive:
         self._touch(file)
         return self._forget(file)
 
-    def abandon(self, sequence: Sequence) -> None:
+    def stop_waiting(self, sequence: Sequence) -> None:
         """It stops waiting."""
         self._furthest.pop(sequence, None)
         if sequence in self._waiting:

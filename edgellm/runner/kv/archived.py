@@ -67,24 +67,24 @@ class ArchivedMemory(CheckpointedMemory):
     def begin(self, running: list[Sequence]) -> None:
         self._is_decoding = any(s.n_output for s in running)
 
-    def shelved(self, sequence: Sequence, n_here: int) -> int:
+    def n_coming_back(self, sequence: Sequence, n_here: int) -> int:
         file = self._find(sequence, n_here)
         return file.length if file else 0
 
-    def fetches(self, sequence: Sequence, n_here: int) -> bool:
+    def must_fetch(self, sequence: Sequence, n_here: int) -> bool:
         if self._archive is None or not (sequence.fetching_whole or self._find(sequence, n_here)):
             return False
-        return self._archive.fetches(sequence, n_here)
+        return self._archive.must_fetch(sequence, n_here)
 
     def fetched(self, blob: int, elapsed_s: float | None) -> None:
         if self._archive:
             self._archive.fetched(blob, ok=elapsed_s is not None)
 
-    def abandon(self, sequence: Sequence) -> None:
+    def stop_waiting(self, sequence: Sequence) -> None:
         if self._archive:
-            self._archive.abandon(sequence)
+            self._archive.stop_waiting(sequence)
 
-    def work(self, running: list[Sequence]) -> None:
+    def copy(self, running: list[Sequence]) -> None:
         """Writes one at most, as somebody may come meanwhile."""
         kept, lengths = next(iter(self._unsaved.values()), (None, []))
         if kept is None or self._archive is None:
@@ -201,7 +201,7 @@ class ArchivedMemory(CheckpointedMemory):
 
     def _enter_loaded(self, sequence: Sequence) -> None:
         """It runs now: what it waited for has come, or isn't needed."""
-        self.abandon(sequence)
+        self.stop_waiting(sequence)
         sequence.n_loaded = min(sequence.n_loaded, sequence.n_cached)
         sequence.n_restored = min(sequence.n_restored, sequence.n_cached)
 

@@ -50,18 +50,18 @@ class AwayMemory(ArchivedMemory):
 
     # ── what the scheduler asks ──────────────────────────────────────────────
 
-    def shelved(self, sequence: Sequence, n_here: int) -> int:
-        return max(self._n_away(sequence, n_here), super().shelved(sequence, n_here))
+    def n_coming_back(self, sequence: Sequence, n_here: int) -> int:
+        return max(self._n_away(sequence, n_here), super().n_coming_back(sequence, n_here))
 
-    def fetches(self, sequence: Sequence, n_here: int) -> bool:
+    def must_fetch(self, sequence: Sequence, n_here: int) -> bool:
         """Nothing is read from disk that is in host memory."""
-        return super().fetches(sequence, max(n_here, self._n_away(sequence, n_here)))
+        return super().must_fetch(sequence, max(n_here, self._n_away(sequence, n_here)))
 
     def carry(self) -> Iterator[Carried]:
         """Only of streams without a state: other models keep their layout."""
         if not self._state.is_nothing or not self._room_away_bytes:
             return
-        for kept in self.retained.in_turn()[::-1]:
+        for kept in self.retained.oldest_first()[::-1]:
             if kept.n_computed >= LEAST_CARRIED:
                 blob = self._points.new_blob()
                 self._ops.append(SaveAll(kept.seq_id, blob))

@@ -85,7 +85,7 @@ class CheckpointedMemory(CopiesNothing, ABC):
                 best = Match(source, length)
         return best
 
-    def meet(self, leader: Sequence, length: int) -> int:
+    def plan_fork(self, leader: Sequence, length: int) -> int:
         """Makes the leader stop at that length, or uses a stop shortly before it."""
         planned = self._stops[leader.seq_id]
         near = [s for s in planned if length - WORTH_SHARING < s <= length]
@@ -105,7 +105,7 @@ class CheckpointedMemory(CopiesNothing, ABC):
 
     # ── what both policies do ────────────────────────────────────────────────
 
-    def relieve(self) -> None:
+    def forget_retained(self) -> None:
         while oldest := self.retained.oldest():
             self._drop(oldest)
 
@@ -165,7 +165,7 @@ class CheckpointedMemory(CopiesNothing, ABC):
     def _least(self, used: Retained | None = None) -> Retained | None:
         """The retained sequence that is worth least: by the tokens that no other one has, divided
         by how many have been retained or used since. `used` counts as used just now."""
-        kept = self.retained.in_turn(used)
+        kept = self.retained.oldest_first(used)
         worth = [each.n_computed - self._points.shared(each.seq_id) for each in kept]
         ranks = range(len(kept), 0, -1)
         order = [n_tokens / rank for n_tokens, rank in zip(worth, ranks, strict=True)]

@@ -137,7 +137,7 @@ class Memory(Protocol):
         picture that has to stay whole."""
         ...
 
-    def meet(self, leader: Sequence, length: int) -> int:
+    def plan_fork(self, leader: Sequence, length: int) -> int:
         """A follower shares `length` tokens with a prompt that is being read. Returns the length at
         which it will be able to fork: a checkpoint may have to be planned there, so this is called
         before the leader gets that far."""
@@ -151,22 +151,22 @@ class Memory(Protocol):
     def begin(self, running: list[Sequence]) -> None:
         """A new step: work out how much may be copied in it."""
 
-    def shelved(self, sequence: Sequence, n_here: int) -> int:
+    def n_coming_back(self, sequence: Sequence, n_here: int) -> int:
         """Tokens of its prompt that it will have once its copies are back, counting the first
         `n_here`, which are in the cells already. 0: nothing will be copied back."""
         ...
 
-    def fetches(self, sequence: Sequence, n_here: int) -> bool:
+    def must_fetch(self, sequence: Sequence, n_here: int) -> bool:
         """Whether it must wait for a read from disk, which this starts if need be."""
         ...
 
     def fetched(self, blob: int, elapsed_s: float | None) -> None:
         """A read from disk is over, after so many seconds. None: it failed."""
 
-    def abandon(self, sequence: Sequence) -> None:
+    def stop_waiting(self, sequence: Sequence) -> None:
         """It stops waiting for the disk: it has ended, or has what it needs."""
 
-    def work(self, running: list[Sequence]) -> None:
+    def copy(self, running: list[Sequence]) -> None:
         """Admission is over: append the copies that are to be made before this step's rows."""
 
     def observe(self, elapsed_s: float) -> None:
@@ -182,7 +182,7 @@ class Memory(Protocol):
     def leave(self, sequence: Sequence) -> None:
         """It has ended: retain it, or free its cells."""
 
-    def relieve(self) -> None:
+    def forget_retained(self) -> None:
         """Forget all retained sequences."""
 
     def carry(self) -> Iterator[Carried]:
@@ -232,19 +232,19 @@ class CopiesNothing:
     def begin(self, running: list[Sequence]) -> None:
         pass
 
-    def shelved(self, sequence: Sequence, n_here: int) -> int:
+    def n_coming_back(self, sequence: Sequence, n_here: int) -> int:
         return 0
 
-    def fetches(self, sequence: Sequence, n_here: int) -> bool:
+    def must_fetch(self, sequence: Sequence, n_here: int) -> bool:
         return False
 
     def fetched(self, blob: int, elapsed_s: float | None) -> None:
         pass
 
-    def abandon(self, sequence: Sequence) -> None:
+    def stop_waiting(self, sequence: Sequence) -> None:
         pass
 
-    def work(self, running: list[Sequence]) -> None:
+    def copy(self, running: list[Sequence]) -> None:
         pass
 
     def observe(self, elapsed_s: float) -> None:
@@ -267,7 +267,7 @@ class SharedAnywhere:
     ) -> Match | None:
         return best_match(tokens, sources, self._limits.n_chunk, pictures)
 
-    def meet(self, leader: Sequence, length: int) -> int:
+    def plan_fork(self, leader: Sequence, length: int) -> int:
         return length
 
     def next_stop(self, sequence: Sequence) -> int | None:

@@ -122,7 +122,7 @@ class RetainedStore:
         del self.by_id[kept.seq_id]
         self.free_seq_ids.append(kept.seq_id)
 
-    def in_turn(self, last: Retained | None = None) -> list[Retained]:
+    def oldest_first(self, last: Retained | None = None) -> list[Retained]:
         """Least recently used first; `last` as if it were used now."""
         kept = [each for each in self.by_id.values() if each is not last]
         return [*kept, last] if last else kept

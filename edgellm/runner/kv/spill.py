@@ -113,7 +113,7 @@ class Spill:
             return Found()
         return Found(tuple(edges), length)
 
-    def fetches(self, sequence: Sequence, n_here: int) -> bool:
+    def must_fetch(self, sequence: Sequence, n_here: int) -> bool:
         """Whether part of what it will get back is still being read from disk. Starts to read."""
         if not sequence.fetching:
             self._fetch(sequence, self.find(sequence, n_here))
@@ -174,7 +174,7 @@ class Spill:
             self.shelf.let_go(edge)
         sequence.restoring = []
 
-    def abandon(self, sequence: Sequence) -> None:
+    def stop_waiting(self, sequence: Sequence) -> None:
         """It stops waiting for the disk."""
         if sequence in self._waiting:
             self._waiting.remove(sequence)

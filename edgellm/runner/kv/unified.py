@@ -90,29 +90,29 @@ class UnifiedMemory(SharedAnywhere):
                 self._drop(kept)
         sequence.n_cached, sequence.n_restored = n_cached, n_cached - n_forked
         sequence.n_loaded = min(sequence.n_loaded, sequence.n_restored)
-        self.abandon(sequence)  # it waits for the disk no longer
+        self.stop_waiting(sequence)  # it waits for the disk no longer
         self._settled = 0
         return True
 
-    def shelved(self, sequence: Sequence, n_here: int) -> int:
+    def n_coming_back(self, sequence: Sequence, n_here: int) -> int:
         return self._spill.find(sequence, n_here).length if self._spill else 0
 
-    def fetches(self, sequence: Sequence, n_here: int) -> bool:
-        return self._spill.fetches(sequence, n_here) if self._spill else False
+    def must_fetch(self, sequence: Sequence, n_here: int) -> bool:
+        return self._spill.must_fetch(sequence, n_here) if self._spill else False
 
     def fetched(self, blob: int, elapsed_s: float | None) -> None:
         if self._spill:
             self._spill.fetched(blob, elapsed_s)
 
-    def abandon(self, sequence: Sequence) -> None:
+    def stop_waiting(self, sequence: Sequence) -> None:
         if self._spill:
-            self._spill.abandon(sequence)
+            self._spill.stop_waiting(sequence)
 
     def begin(self, running: list[Sequence]) -> None:
         if self._spill:
             self._spill.budget.begin(len([s for s in running if s.n_output]))
 
-    def work(self, running: list[Sequence]) -> None:
+    def copy(self, running: list[Sequence]) -> None:
         if self._spill is None:
             return
         if running:
@@ -158,7 +158,7 @@ class UnifiedMemory(SharedAnywhere):
         self._free_seq_ids.sort()
         self._settled = 0
 
-    def relieve(self) -> None:
+    def forget_retained(self) -> None:
         while kept := self.retained.oldest():
             self._drop(kept)
 
@@ -166,11 +166,11 @@ class UnifiedMemory(SharedAnywhere):
         if self._spill is None:
             return
         carried: list[Carried] = []
-        for kept in self.retained.in_turn()[::-1]:
+        for kept in self.retained.oldest_first()[::-1]:
             if one := self._spill.whole(kept):
                 carried.append(one)
                 yield one
-        self.relieve()  # the shelf's pieces are put together in the cells, which must be free
+        self.forget_retained()  # the shelf's pieces are put together in the cells
         yield from self._spill.carry(carried)
 
     def adopt(self, carried: list[Carried]) -> dict[int, Carried]:
@@ -199,7 +199,7 @@ class UnifiedMemory(SharedAnywhere):
         `last` goes after all others. None: it wouldn't be enough if all of them went."""
         if self._cells.used + need <= self._cells.n_cells:
             return []
-        kept = self.retained.in_turn(last)
+        kept = self.retained.oldest_first(last)
         for n in range(1, len(kept) + 1):
             stays = self._cells.held_by([*leases, *(each.lease for each in kept[n:])])
             if stays + need <= self._cells.n_cells:

@@ -77,10 +77,10 @@ def test_a_prompt_that_waits_is_looked_up_again_only_when_the_files_have_changed
     made.put(TALK[:90], 8, 10)
     assert [made.find(sequence, n_here).length for n_here in (0, 0)] == [90, 90]
     assert prompt.n_reads == 2
-    made.fetches(sequence, 0)
+    made.must_fetch(sequence, 0)
     made.fetched(1, ok=False)
     assert made.find(sequence, 0) is None
-    made.abandon(sequence)
+    made.stop_waiting(sequence)
     made.check()
 
 
@@ -114,15 +114,15 @@ def test_a_file_is_read_once_for_all_who_wait_and_given_to_one():
     made, ops, memory = archive()
     made.put(TALK[:50], 7, 10)
     first, second = asks(TALK), asks(TALK)
-    assert made.fetches(first, 0)
-    assert made.fetches(second, 0)
+    assert made.must_fetch(first, 0)
+    assert made.must_fetch(second, 0)
     assert [op for op in ops if isinstance(op, Fetch)] == [Fetch(1, stored(TALK[:50]).key)]
     made.fetched(1, ok=True)
-    assert not made.fetches(first, 0)
+    assert not made.must_fetch(first, 0)
     assert made.hand_over(made.arrived(first, 0)) == 1
-    made.abandon(first)
+    made.stop_waiting(first)
     assert made.arrived(second, 0) is None
-    made.abandon(second)
+    made.stop_waiting(second)
     made.check()
     assert memory.room_bytes == 1000
     assert not [op for op in ops if isinstance(op, Discard)]
@@ -133,12 +133,12 @@ def test_what_nobody_waits_for_any_longer_is_let_go():
     made.put(TALK[:50], 7, 10)
     for is_late in (True, False):
         sequence = asks(TALK)
-        made.fetches(sequence, 0)
+        made.must_fetch(sequence, 0)
         blob = ops[-1].blob
         if is_late:
-            made.abandon(sequence)
+            made.stop_waiting(sequence)
         made.fetched(blob, ok=True)
-        made.abandon(sequence)
+        made.stop_waiting(sequence)
         assert ops[-1] == Discard(blob)
         assert memory.room_bytes == 1000
         made.check()
@@ -149,8 +149,8 @@ def test_a_file_stays_while_it_is_read_even_if_nobody_waits_for_it(room_bytes):
     made, ops, memory = archive(replace(LIMITS, disk_bytes=room_bytes))
     made.put(TALK[:50], 7, 10)
     sequence = asks(TALK)
-    made.fetches(sequence, 0)
-    made.abandon(sequence)
+    made.must_fetch(sequence, 0)
+    made.stop_waiting(sequence)
     made.put(TALK, 8, 10)
     made.check()
     assert not [op for op in ops if isinstance(op, Erase)]
@@ -164,12 +164,12 @@ def test_a_file_that_cannot_be_read_is_not_found_again():
     made, ops, memory = archive()
     made.put(TALK[:50], 7, 10)
     sequence = asks(TALK)
-    made.fetches(sequence, 0)
+    made.must_fetch(sequence, 0)
     made.fetched(1, ok=False)
     assert isinstance(ops[-1], Erase)
-    assert not made.fetches(sequence, 0)
+    assert not made.must_fetch(sequence, 0)
     assert made.arrived(sequence, 0) is None
-    made.abandon(sequence)
+    made.stop_waiting(sequence)
     assert made.find(sequence, 0) is None
     assert memory.room_bytes == 1000
 
@@ -177,5 +177,5 @@ def test_a_file_that_cannot_be_read_is_not_found_again():
 def test_without_memory_to_read_it_into_nothing_is_fetched():
     made, ops, _ = archive(memory=Memory(5))
     made.put(TALK[:50], 7, 10)
-    assert not made.fetches(asks(TALK), 0)
+    assert not made.must_fetch(asks(TALK), 0)
     assert not [op for op in ops if isinstance(op, Fetch)]

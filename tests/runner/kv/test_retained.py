@@ -70,8 +70,8 @@ def test_a_few_tokens_in_common_make_nobody_used():
 def test_whoever_may_be_used_next_comes_last():
     store = RetainedStore(range(3))
     first, second = (store.add([n], Lease(), 1, ()) for n in (1, 2))
-    assert store.in_turn() == [first, second]
-    assert store.in_turn(first) == [second, first]
+    assert store.oldest_first() == [first, second]
+    assert store.oldest_first(first) == [second, first]
 
 
 def test_the_only_stream_keeps_what_the_next_prompt_begins_with():

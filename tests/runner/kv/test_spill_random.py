@@ -45,7 +45,7 @@ def _random_history(rng):
     assert {i: house.answers[i] for i in wanted} == wanted
     if spill := house.scheduler.memory._spill:
         assert not [edge for edge in spill.shelf._edges.values() if edge.broken]
-    house.scheduler.memory.relieve()
+    house.scheduler.memory.forget_retained()
 
 
 def _has_left(house):
