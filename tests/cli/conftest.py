@@ -12,11 +12,14 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch, tmp_path, cache):
-    """No setting of whoever runs the tests, and no server of theirs. What was measured on one
+    """No setting, no server and no terminal of whoever runs the tests. What was measured on one
     test's machine is no other's, though both may have the same device."""
     for name in list(os.environ):
         if name.startswith(("EDGELLM_", "HF_", "MODEL_", "MODELSCOPE_", "XDG_")):
             monkeypatch.delenv(name)
+    for name in ("FORCE_COLOR", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
