@@ -122,11 +122,11 @@ _LM_STUDIO = (
 )
 
 
-# These have a model compute: a key that has nothing left is told so before its body is read.
+# These have a model compute: a key that has nothing left is told so before its body is read. Of
+# Ollama's the body says whether they do, or only have it come or go.
 _COMPUTING = frozenset({
     text.chat, text.completions, completion, infill, anthropic.messages, responses.respond,
-    ollama.chat, ollama.generate, audio.transcribe, rerank, embeddings.embeddings,
-    embeddings.native_embeddings, ollama_embed.embed, ollama_embed.embeddings,
+    audio.transcribe, rerank, embeddings.embeddings, embeddings.native_embeddings,
 })  # fmt: skip
 
 

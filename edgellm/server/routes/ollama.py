@@ -12,7 +12,7 @@ from edgellm.chat.events import Finished, TextDelta
 from edgellm.chat.messages import ChatRequest, CompletionRequest
 from edgellm.errors import EdgellmError
 from edgellm.server.answers import Answers, Asked
-from edgellm.server.gateway import body_of
+from edgellm.server.gateway import body_of, check_quota
 from edgellm.server.ollama.answers import Lines, nothing_asked
 from edgellm.server.ollama.options import context_warning
 from edgellm.server.ollama.refusals import refused
@@ -44,6 +44,7 @@ async def chat(request: Request) -> ASGIApp:
     wish, asked = wanted.wish, wanted.asked
     if asked is None:
         return await _only_there(request, wish, begun_ns, is_chat=True)
+    check_quota(request)
     served = generative(request, wish.name)
     check_thinks(wish.think, served.template.style, wish.name or served.name)
     lines = _lines(served, wish, begun_ns, is_chat=True)
@@ -57,6 +58,7 @@ async def generate(request: Request) -> ASGIApp:
     wish, asked = wanted.wish, wanted.asked
     if asked is None:
         return await _only_there(request, wish, begun_ns, is_chat=False)
+    check_quota(request)
     served = generative(request, wish.name)
     lines = _lines(served, wish, begun_ns, is_chat=False)
     if isinstance(asked, CompletionRequest):

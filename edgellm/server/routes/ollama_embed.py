@@ -13,7 +13,7 @@ from edgellm.runner.backend import MAX_TOKEN_BYTES
 from edgellm.runner.messages import Embedded
 from edgellm.server.answers import Counter, read
 from edgellm.server.envelope import code_of, text_is_called
-from edgellm.server.gateway import body_of, counter_of
+from edgellm.server.gateway import body_of, check_quota, counter_of
 from edgellm.server.ollama.embeds import (
     Embedding,
     embedded,
@@ -44,6 +44,7 @@ def _answered(request: Request, asked: Embedding, begun_ns: int, *, is_one: bool
     served = (embedding if asked.texts else any_model)(request, asked.name)
     head, warnings = Head(asked.name or served.name, begun_ns), list[str]()
     if asked.texts:
+        check_quota(request)
         check(served, asked.dimensions)
     counter = counter_of(request)
     frames = _frames(served, asked, head, counter, warnings, is_one=is_one)

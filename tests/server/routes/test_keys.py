@@ -209,11 +209,13 @@ def test_who_has_nothing_left_is_told_before_the_body_is_read(bound):
     with serving(key("anna", **bound), key("boss", admin=True)) as live:
         ask(live, "anna")
         json = {"content-type": "application/json"}
-        for path in ("/v1/chat/completions", "/api/generate", "/v1/embeddings", "/infill"):
+        for path in ("/v1/chat/completions", "/v1/messages", "/v1/embeddings", "/infill"):
             answer = httpx2.post(f"{live.url}{path}", content="{", headers=signed("anna") | json)
             assert answer.status_code == 429, path
         counted = httpx2.post(f"{live.url}/tokenize", json={"content": "x"}, headers=signed("anna"))
         assert counted.status_code == 200
+        there = httpx2.post(f"{live.url}/api/chat", json={"model": "tiny"}, headers=signed("anna"))
+        assert there.status_code == 200, "nothing is asked of the model but to be there"
         rows = get(live, "anna", "/edgellm/usage").json()["rows"]
         assert [(row["model"], row["n_requests"], row["n_refused"]) for row in rows] == [
             ("", 0, 4), ("tiny", 1, 0),
