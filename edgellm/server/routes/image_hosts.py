@@ -8,7 +8,7 @@ allow it is who reads it to go there: two readers can understand it in two ways.
 
 import asyncio
 import base64
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import httpx2
@@ -32,11 +32,14 @@ class ImageHosts:
         self._hosts = frozenset(host.lower() for host in hosts)
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
-    async def inlined(self, body: Bytes, hold: Hold) -> Bytes:
+    async def inlined(
+        self, body: Bytes, hold: Hold, check_model: Callable[[str], object]
+    ) -> Bytes:
         """The request with data: URLs for those addresses that may be fetched. Others stay, and
         so does what is no request at all: who reads it next refuses it in better words.
 
-        Raises BadRequest that names the part, HTTPProblem when `hold` has no room for what came.
+        Raises BadRequest that names the part, HTTPProblem when `hold` has no room for what came,
+        and before anything is fetched what `check_model` raises for the model that is asked.
         """
         if not self._hosts or not any(word in body for word in _PICTURES):
             return body
@@ -48,6 +51,8 @@ class ImageHosts:
                   if self._fetchable(holder[key])]  # fmt: skip
         if not wanted:
             return body
+        if isinstance(model := decoded.get("model"), str):
+            check_model(model)
         async with self._turns, httpx2.AsyncClient(trust_env=False, timeout=_PATIENCE_S) as client:
             left = _MAX_TOTAL_BYTES
             for holder, key, where in wanted[:MAX_PICTURES]:

@@ -45,7 +45,9 @@ async def chat(request: Request) -> ASGIApp:
 
 async def chat_body(request: Request) -> Bytes:
     """The body, with pictures from allowed hosts put in. Raises BadRequest, HTTPProblem."""
-    return await reach_of(request).image_hosts.inlined(await body_of(request), hold_of(request))
+    body, hold = await body_of(request), hold_of(request)
+    check_model = models_of(request).generative
+    return await reach_of(request).image_hosts.inlined(body, hold, check_model)
 
 
 async def chat_answers(

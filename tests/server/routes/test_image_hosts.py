@@ -10,7 +10,7 @@ import pytest
 from pictures import data_url, png
 
 from edgellm.chat.pictures import MAX_BYTES
-from edgellm.errors import BadRequest
+from edgellm.errors import BadRequest, ModelNotFound
 from edgellm.server.anthropic.requests import message_request
 from edgellm.server.door.bodies import Bodies
 from edgellm.server.envelope import HTTPProblem
@@ -18,6 +18,7 @@ from edgellm.server.openai.requests import chat_request
 from edgellm.server.responses.requests import response_request
 from edgellm.server.responses.store import Store
 from edgellm.server.routes.image_hosts import ImageHosts
+from edgellm.server.served import Models
 from edgellm.units import MIB
 
 RED = png()
@@ -63,12 +64,20 @@ def inlined(hosts, *urls, as_string=False, room_bytes=64 * MIB):
     return fetched(hosts, {"messages": [{"role": "user", "content": content}]}, room_bytes)
 
 
-def fetched(hosts, body, room_bytes=64 * MIB):
+def fetched(hosts, body, room_bytes=64 * MIB, check_model=str):
     async def run():
         with Bodies(room_bytes).hold() as hold:
-            return await ImageHosts(hosts).inlined(json.dumps(body).encode(), hold)
+            return await ImageHosts(hosts).inlined(json.dumps(body).encode(), hold, check_model)
 
     return asyncio.run(run())
+
+
+def test_for_a_model_that_may_not_be_asked_nothing_is_fetched(web, here):
+    part = {"type": "image_url", "image_url": {"url": f"http://{here}/red.png"}}
+    body = {"model": "other", "messages": [{"role": "user", "content": [part]}]}
+    with pytest.raises(ModelNotFound, match="'other'"):
+        fetched([here], body, check_model=Models().find)
+    assert web.asked == []
 
 
 @pytest.mark.parametrize("as_string", [True, False])
