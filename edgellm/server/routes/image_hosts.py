@@ -32,9 +32,7 @@ class ImageHosts:
         self._hosts = frozenset(host.lower() for host in hosts)
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
-    async def inlined(
-        self, body: Bytes, hold: Hold, check_model: Callable[[str], object]
-    ) -> Bytes:
+    async def inlined(self, body: Bytes, hold: Hold, check_model: Callable[[str], object]) -> Bytes:
         """The request with data: URLs for those addresses that may be fetched. Others stay, and
         so does what is no request at all: who reads it next refuses it in better words.
 

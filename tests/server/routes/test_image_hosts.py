@@ -173,6 +173,6 @@ def test_pictures_that_are_fetched_count_with_the_bodies(web, here):
 def test_what_is_no_request_stays_as_it_is(body):
     async def run():
         with Bodies(MIB).hold() as hold:
-            return await ImageHosts(["example.com"]).inlined(body, hold)
+            return await ImageHosts(["example.com"]).inlined(body, hold, str)
 
     assert asyncio.run(run()) == body
