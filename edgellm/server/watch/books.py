@@ -38,7 +38,7 @@ class Clocks:
     now: Callable[[], datetime] = datetime.now
 
 
-NO_MODEL = ""  # of a refusal: nobody has read yet which was asked
+_NO_MODEL = ""  # of a refusal: nobody has read yet which was asked
 _CLOCKS, _TARIFF = Clocks(), Tariff()
 _UNBOUNDED = Today(0, 0.0)  # of a key that no day's end concerns: nothing is counted for it
 
@@ -76,7 +76,7 @@ class Books:
 
     def check(self, key: Key) -> None:
         """Before it is read which model is asked. Raises QuotaExceeded where `visit` would now."""
-        self._asked(self._quotas.check, key, NO_MODEL)
+        self._asked(self._quotas.check, key, _NO_MODEL)
 
     @contextmanager
     def visit(self, key: Key, model: str, watch: Watch, prompt_bytes: int) -> Iterator[None]:
@@ -238,8 +238,9 @@ def _day_of(now: datetime) -> str:
 def used(watch: Watch, prompt_bytes: int) -> Use:
     """What came of a request. Of an answer that its worker broke off the tokens that were heard
     count, and its prompt by its length."""
-    use = Use(n_requests=1)
-    for finished in (*watch.finished, *([watch.only_read] if watch.only_read else [])):
+    use = _used(watch.only_read) if watch.only_read else Use()
+    use.n_requests = 1
+    for finished in watch.finished:
         use.add(_used(finished))
     for n_heard in watch.heard.values():
         use.n_prompt += prompt_bytes // _BYTES_A_TOKEN
