@@ -119,7 +119,10 @@ def test_more_than_the_context_holds_is_refused_before_it_is_encoded(client):
     with pytest.raises(openai.BadRequestError) as caught:
         chat(client, about(wav(600, rate=8_000)))
     assert caught.value.code == "context_length_exceeded"
-    assert "messages[0].content[1]: it becomes 600 tokens at least" in caught.value.body["message"]
+    assert (
+        "messages[0].content[1]: prompt is too long: at least 600 tokens >"
+        in caught.value.body["message"]
+    )
 
 
 def test_who_leaves_is_forgotten(live, client):

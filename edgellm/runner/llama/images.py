@@ -112,8 +112,9 @@ class Sight:
         n_ctx = self._plan.n_ctx_seq
         if n_rows >= n_ctx:
             raise ContextTooLong(
-                f"it becomes {n_rows} tokens at least, more than a context of {n_ctx} holds",
-                hint="send less of it, or serve with a larger --ctx-size",
+                f"prompt is too long: at least {n_rows} tokens > {n_ctx - 1} maximum; this alone "
+                "exceeds the available context size",  # as scheduler.py says it
+                hint="send less of it, or serve with a larger --ctx",
                 sizes=(n_rows, n_ctx),
             )
 

@@ -124,7 +124,7 @@ BAD = {
     "gigabytes": (flac(0.2, n_samples=(1 << 36) - 1), "s of sound are more"),
     "no numbers": (NOT_A_NUMBER, "gives no numbers"),
     "a picture": (png(), "sees no pictures"),
-    "too long for the context": (wav(550, rate=8_000), "540 tokens at least, more than"),
+    "too long for the context": (wav(550, rate=8_000), "at least 540 tokens > 511 maximum"),
 }  # fmt: skip
 
 
