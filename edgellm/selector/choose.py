@@ -27,7 +27,7 @@ from edgellm.selector.search.confirm import Confirmed, decide_confirmed
 from edgellm.selector.search.limited import why_no_head
 from edgellm.selector.search.paces import together_tok_s
 from edgellm.selector.search.pareto import front
-from edgellm.selector.search.question import Question
+from edgellm.selector.search.question import Question, machine_for
 from edgellm.selector.telling.reasons import reasons
 from edgellm.selector.telling.rejected import rejected
 
@@ -55,8 +55,7 @@ def choose(
     command line described the machine; the commands that are hinted at have them.
     """
     check_goal(goal)
-    budgets = pool_budgets(hardware, goal.reserve_bytes, beside(hardware, candidates))
-    machine = Machine(hardware, budgets, profiles.speed)
+    machine = machine_for(hardware, candidates, goal, profiles)
     question = Question.of(
         machine, goal, profiles, only_best=not explained, machine_flags=machine_flags
     )

@@ -29,8 +29,7 @@ class Replicas:
 def best_replicas(search: Search, setting: Setting) -> Replicas | None:
     """The quickest way to run at least two copies; None where the cards differ or can't hold it."""
     machine, devices = search.question.machine, search.question.accelerators
-    kinds = {(device.name, machine.bandwidth_bytes_s(device)) for device in devices}
-    if len(kinds) != 1 or len(devices) < 2:
+    if len(devices) < 2 or not machine.are_alike(devices):
         return None
     sizes = [n for n in range(1, len(devices) // 2 + 1) if len(devices) % n == 0]
     found = [

@@ -12,12 +12,9 @@ from math import isfinite
 
 from edgellm.errors import BadRequest
 from edgellm.probe.hardware import Hardware
-from edgellm.selector.memory.beside import beside
-from edgellm.selector.memory.budget import pool_budgets
 from edgellm.selector.memory.shares import Ways
 from edgellm.selector.placing.devices import DeviceSet
 from edgellm.selector.placing.draft import beside_draft
-from edgellm.selector.placing.machine import Machine
 from edgellm.selector.plan import Candidate, Goal, KVType, Range
 from edgellm.selector.power import power_w
 from edgellm.selector.profiles import Profiles
@@ -27,7 +24,7 @@ from edgellm.selector.search.checks import MAX_SEQUENCES, check_goal
 from edgellm.selector.search.confirm import exact_shares
 from edgellm.selector.search.options import Option
 from edgellm.selector.search.paces import together_tok_s
-from edgellm.selector.search.question import Question
+from edgellm.selector.search.question import Question, machine_for
 from edgellm.selector.search.search import Search
 from edgellm.selector.search.settings import Setting, kv_pairs, setting_of, wished_context
 from edgellm.selector.telling.describe import placement_text
@@ -110,9 +107,7 @@ def _best_on(
     profiles: Profiles,
 ) -> Sized | None:
     """The best quality that needs the fewest of these machines."""
-    budgets = pool_budgets(hardware, goal.reserve_bytes, beside(hardware, candidates))
-    machine = Machine(hardware, budgets, profiles.speed)
-    question = Question.of(machine, goal, profiles)
+    question = Question.of(machine_for(hardware, candidates, goal, profiles), goal, profiles)
     best: Sized | None = None
     for candidate in _acceptable(candidates, profiles):
         search = Search(question, candidate)
@@ -170,8 +165,7 @@ def _groups(search: Search) -> Iterator[tuple[DeviceSet, int]]:
     """(the devices of one copy, how many copies)."""
     question = search.question
     devices, machine = question.accelerators, question.machine
-    kinds = {(device.name, machine.bandwidth_bytes_s(device)) for device in devices}
-    if len(kinds) != 1 or _pins_devices(question.goal, search.spec.n_layers):
+    if not machine.are_alike(devices) or _pins_devices(question.goal, search.spec.n_layers):
         yield from ((some, 1) for some in question.sets)
         return
     for n in range(1, len(devices) + 1):

@@ -4,13 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import field
 
 from edgellm.models.spec import ModelSpec
-from edgellm.probe.hardware import Device, Hardware
+from edgellm.probe.hardware import Backend, Device, Hardware
 from edgellm.selector.memory.budget import Budgets, device_limit_bytes
 from edgellm.selector.memory.shape import ContextShape
 from edgellm.selector.plan import Placement, Share
 from edgellm.selector.speed.setup import Setup
 from edgellm.selector.speed.speed_profile import SpeedProfile
 from edgellm.values import frozen
+
+Kind = tuple[str, Backend, float]  # devices of one kind compute and read as fast
 
 
 @frozen
@@ -39,6 +41,13 @@ class Machine:
 
     def bandwidth_bytes_s(self, device: Device) -> float:
         return self._facts[device.id].bandwidth_bytes_s
+
+    def kind(self, device: Device) -> Kind:
+        return device.name, device.backend, self.bandwidth_bytes_s(device)
+
+    def are_alike(self, devices: Sequence[Device]) -> bool:
+        """Of one kind, so that it is all the same which of them has what."""
+        return len(set(map(self.kind, devices))) == 1
 
     def setup(self, spec: ModelSpec, shape: ContextShape, placement: Placement) -> Setup:
         """What the speed of a model that is placed here depends on."""

@@ -6,13 +6,10 @@ the first search finds is the least that the best plan does.
 
 from edgellm.errors import BadRequest
 from edgellm.probe.hardware import Hardware
-from edgellm.selector.memory.beside import beside
-from edgellm.selector.memory.budget import pool_budgets
-from edgellm.selector.placing.machine import Machine
 from edgellm.selector.plan import Candidate, Goal, Range
 from edgellm.selector.profiles import Profiles
 from edgellm.selector.search.checks import check_goal, check_pins
-from edgellm.selector.search.question import Question
+from edgellm.selector.search.question import Question, machine_for
 from edgellm.selector.search.search import Search
 from edgellm.values import frozen
 
@@ -62,8 +59,7 @@ def _search(
     hardware: Hardware, candidate: Candidate, goal: Goal, profiles: Profiles
 ) -> Search | None:
     """None for pins that can't be."""
-    budgets = pool_budgets(hardware, goal.reserve_bytes, beside(hardware, [candidate]))
-    machine = Machine(hardware, budgets, profiles.speed)
+    machine = machine_for(hardware, [candidate], goal, profiles)
     question = Question.of(machine, goal, profiles, only_best=True)
     try:
         check_goal(goal)

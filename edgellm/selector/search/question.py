@@ -1,9 +1,12 @@
 """What the search is asked: one machine and one goal, the same for all candidates."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 
+from edgellm.probe.hardware import Hardware
 from edgellm.probe.known.limits import Limits, backend_limits
+from edgellm.selector.memory.beside import beside
+from edgellm.selector.memory.budget import pool_budgets
 from edgellm.selector.memory.shares import Ways
 from edgellm.selector.placing.devices import (
     DeviceSet,
@@ -13,7 +16,7 @@ from edgellm.selector.placing.devices import (
     within_watts,
 )
 from edgellm.selector.placing.machine import Machine
-from edgellm.selector.plan import Goal
+from edgellm.selector.plan import Candidate, Goal
 from edgellm.selector.profiles import Profiles, Workload
 from edgellm.selector.search.ranking import Merit, Rank, rank
 from edgellm.values import frozen
@@ -76,6 +79,14 @@ class Question:
 
     def rank(self, merit: Merit) -> Rank:
         return rank(merit, self.goal, self.profiles)
+
+
+def machine_for(
+    hardware: Hardware, candidates: Sequence[Candidate], goal: Goal, profiles: Profiles
+) -> Machine:
+    """With the room that is left by what is loaded beside the candidates, and by the reserve."""
+    budgets = pool_budgets(hardware, goal.reserve_bytes, beside(hardware, candidates))
+    return Machine(hardware, budgets, profiles.speed)
 
 
 def _sets(machine: Machine, goal: Goal, accelerators: DeviceSet) -> tuple[DeviceSet, ...]:

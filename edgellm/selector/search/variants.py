@@ -254,5 +254,4 @@ def _between_halves(search: Search, best: Option) -> Iterator[Setting]:
 def _are_alike(search: Search, devices: tuple[Device, ...]) -> bool:
     """An even cut over uneven devices would wait for the slowest."""
     machine = search.question.machine
-    kinds = {(d.name, d.backend, machine.bandwidth_bytes_s(d)) for d in devices}
-    return len(kinds) == 1 and devices[0].backend in _SPLIT_BACKENDS
+    return machine.are_alike(devices) and devices[0].backend in _SPLIT_BACKENDS

@@ -21,7 +21,7 @@ from edgellm.probe.hardware import Device
 from edgellm.selector.memory.kv import sliding_cells
 from edgellm.selector.memory.load import Load
 from edgellm.selector.placing.devices import DeviceSet
-from edgellm.selector.placing.machine import Machine
+from edgellm.selector.placing.machine import Kind, Machine
 from edgellm.selector.plan import Placement, Share
 from edgellm.selector.power import power_w
 from edgellm.selector.search.settings import Setting
@@ -31,8 +31,6 @@ from edgellm.selector.speed.work import active_bytes
 
 _LAYERS_DIFFER = 1.1  # slack: the head has no attention, some layers have a smaller cache
 _STEPS = 12  # to which n_cpu_moe is rounded down: each costs a question to the speed model
-
-Kind = tuple[object, ...]  # of devices that decode alike
 
 
 @dataclass(slots=True)
@@ -61,7 +59,7 @@ class Bounds:
 
     def _bound(self, devices: DeviceSet, setting: Setting) -> "Bound":
         machine = self.machine
-        kinds = {self._kind(device): device for device in (*devices, machine.cpu)}
+        kinds = {machine.kind(device): device for device in (*devices, machine.cpu)}
         rows = [(max(0, machine.room_bytes(d)), self._bytes_s(d, setting)) for d in devices]
         rows.sort(key=lambda row: -row[1])
         rows.append((1 << 62, self._bytes_s(machine.cpu, setting)))  # the host holds any rest
@@ -106,11 +104,8 @@ class Bounds:
 
     def _bytes_s(self, device: Device, setting: Setting) -> float:
         """The most that the device reads; found with all layers on it, since they are alike."""
-        whole = self.alone_tok_s(setting, self._kind(device), device, 1)
+        whole = self.alone_tok_s(setting, self.machine.kind(device), device, 1)
         return _LAYERS_DIFFER * self._active * whole
-
-    def _kind(self, device: Device) -> Kind:
-        return device.name, device.backend, self.machine.bandwidth_bytes_s(device)
 
     def alone_tok_s(
         self, setting: Setting, kind: Kind, device: Device, n_streams: int, n_cpu_moe: int = 0
