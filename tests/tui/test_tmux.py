@@ -1,5 +1,6 @@
 """Once in a real terminal: what tmux has on its pane is what a person would see."""
 
+import os
 import shlex
 import shutil
 import subprocess
@@ -38,11 +39,13 @@ def url():
 
 @pytest.fixture
 def tmux(tmp_path):
-    """A tmux of its own, that ends with the test."""
+    """A tmux of its own, that ends with the test; in no locale of whoever runs it."""
     command = ["tmux", "-S", str(tmp_path / "tmux"), "-f", "/dev/null"]
+    env = os.environ | {"LC_ALL": "C.UTF-8"}
 
     def run(*args):
-        return subprocess.run([*command, *args], check=True, capture_output=True, text=True).stdout
+        how = {"check": True, "capture_output": True, "encoding": "utf-8", "env": env}
+        return subprocess.run([*command, *args], **how).stdout
 
     yield run
     subprocess.run([*command, "kill-server"], check=False, capture_output=True)
