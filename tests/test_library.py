@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import os
 import re
 import socket
 import subprocess
@@ -26,10 +27,15 @@ NAMES = {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def own_counts(tmp_path_factory):
-    """What these servers count of who used what is none of the user's."""
+def own_home(tmp_path_factory):
+    """No setting and no cache of whoever runs the tests, and no count of theirs."""
+    home = str(tmp_path_factory.mktemp("home"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        for name in list(os.environ):
+            if name.startswith(("EDGELLM_", "HF_", "MODEL_", "MODELSCOPE_", "XDG_")):
+                patch.delenv(name)
+        patch.setenv("HOME", home)
+        patch.setenv("XDG_RUNTIME_DIR", home)
         yield
 
 
