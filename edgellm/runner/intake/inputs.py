@@ -54,6 +54,8 @@ def _pairs(backend: Backend, request: Rerank) -> list[Input]:
         _check_text(document, limit, f"document {i} has", _SHORTER_PAIR)
     inputs = []
     for i, tokens in enumerate(backend.pairs(request.query, documents, most)):
+        if not tokens:
+            raise BadRequest(f"document {i} and the query are empty: they have no token")
         _check(len(tokens), limit, f"document {i} and the query have together", _SHORTER_PAIR)
         inputs.append(Input(tokens))
     return inputs

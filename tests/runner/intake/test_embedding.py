@@ -221,6 +221,13 @@ def test_after_the_first_pair_that_is_too_long_no_other_is_made():
     assert backend.n_read == 101
 
 
+def test_a_pair_without_a_token_is_refused_before_a_step_is_divided_by_nothing(monkeypatch):
+    backend = FakeBackend(LIMITS, pooling="rank")
+    monkeypatch.setattr(backend, "pairs", lambda *asked: iter([[]]))  # a vocabulary without marks
+    with pytest.raises(BadRequest, match="document 0 and the query are empty"):
+        inputs_of(backend, Rerank(1, " ", ("",)))
+
+
 def test_of_a_document_that_is_to_be_cut_no_more_is_read_than_may_stay():
     backend = Careful(LIMITS, pooling="rank")
     inputs_of(backend, Rerank(1, "q", ("a" * 1_000_000,), max_doc_tokens=10))
