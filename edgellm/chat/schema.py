@@ -1,7 +1,7 @@
 """What a JSON schema says: of a tool's parameters, for the formats that don't write JSON; and of
 the properties that an object may have."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, TypeAlias
 
 from edgellm.chat.messages import Tool
@@ -18,6 +18,7 @@ _MAX_BRANCHES = 16  # that are looked into: every property may name them all
 _ALL_OF_A_TYPE: Mapping[str, tuple[Scalar, ...]] = {"null": (None,), "boolean": (True, False)}
 _OF_SCHEMAS_BY_NAME = ("properties", "$defs", "definitions")
 _OF_SCHEMAS = ("anyOf", "oneOf", "prefixItems")
+_COMBINING = ("allOf", "anyOf", "oneOf")
 _OF_ONE_SCHEMA = ("items", "additionalProperties")
 
 
@@ -130,10 +131,15 @@ def _resolved(schema: Schema) -> Schema:
     reference = schema.get("$ref")
     if not isinstance(reference, str) or not reference.startswith("#/"):
         return schema
-    found: Any = schema
-    for step in reference[2:].split("/"):
-        found = found.get(step) if isinstance(found, Mapping) else None
+    found = _referred(schema, reference)
     return found if isinstance(found, Mapping) and "$ref" not in found else {}
+
+
+def _referred(whole: Any, reference: str) -> Any:
+    """What is there; None: nothing."""
+    for step in reference.removeprefix("#/").split("/"):
+        whole = whole.get(step) if isinstance(whole, Mapping) else None
+    return whole
 
 
 def closed(schema: Any) -> Any:
@@ -142,16 +148,53 @@ def closed(schema: Any) -> Any:
     By the standard it takes any, and a small model goes on inventing them until its tokens are used
     up. Pydantic's schemas say nothing; llama.cpp, too, reads that as "no others"
     (grammars/README.md). Where schemas are combined, one would forbid what the other names: these
-    stay open.
+    stay open, and so do the definitions that are combined.
     """
+    return _closed(schema, _combined_definitions(schema))
+
+
+def _closed(schema: Any, combined: Collection[str], is_part: bool = False) -> Any:
+    """`combined`: references to what is a part of something. `is_part`: this is, too."""
     if not isinstance(schema, dict):
         return schema
-    found = {key: _closed_inside(key, value) for key, value in schema.items()}
-    is_open = any(schema.get(key, False) is not False for key in _APPLICATORS)
+    is_part = is_part or _combines(schema)
+    found = {k: _closed_inside(k, value, combined, is_part) for k, value in schema.items()}
+    is_open = is_part or any(schema.get(key, False) is not False for key in _APPLICATORS)
     if isinstance(schema.get("properties"), dict) and not is_open:
         found["properties"] = {**found["properties"], **_only_required(schema)}
         found["additionalProperties"] = False
     return found
+
+
+def _combines(schema: Mapping[str, Any]) -> bool:
+    """Whether more than one of its keywords may name an object's properties."""
+    every = schema.get("allOf")
+    n_named = bool(schema.get("properties") or schema.get("required"))
+    n_parts = len(every) if isinstance(every, list) else 0
+    return n_named + n_parts + sum(key in schema for key in ("$ref", "anyOf", "oneOf")) > 1
+
+
+def _combined_definitions(schema: Any) -> frozenset[str]:
+    """References to all that is combined with something, by way of others, too."""
+    found, waiting = set[str](), [*_references_of_parts(schema)]
+    while waiting:
+        reference = waiting.pop()
+        if reference not in found:
+            found.add(reference)
+            waiting += _references_of_parts(_referred(schema, reference), is_part=True)
+    return frozenset(found)
+
+
+def _references_of_parts(schema: Any, is_part: bool = False) -> Iterator[str]:
+    if isinstance(schema, list):
+        for one in schema:
+            yield from _references_of_parts(one, is_part)
+    if isinstance(schema, dict):
+        is_part = is_part or _combines(schema)
+        if is_part and isinstance(reference := schema.get("$ref"), str):
+            yield reference
+        for key, value in schema.items():
+            yield from _references_of_parts(value, is_part and key in _COMBINING)
 
 
 def _only_required(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -161,12 +204,15 @@ def _only_required(schema: Mapping[str, Any]) -> dict[str, Any]:
     return {name: {} for name in names if isinstance(name, str) and name not in named}
 
 
-def _closed_inside(keyword: str, value: Any) -> Any:
+def _closed_inside(keyword: str, value: Any, combined: Collection[str], is_part: bool) -> Any:
     if keyword in _OF_SCHEMAS_BY_NAME and isinstance(value, dict):
-        return {name: closed(schema) for name, schema in value.items()}
+        return {
+            name: _closed(schema, combined, f"#/{keyword}/{name}" in combined)
+            for name, schema in value.items()
+        }
     if keyword in _OF_SCHEMAS and isinstance(value, list):
-        return [closed(schema) for schema in value]
-    return closed(value) if keyword in _OF_ONE_SCHEMA else value
+        return [_closed(schema, combined, is_part and keyword in _COMBINING) for schema in value]
+    return _closed(value, combined) if keyword in _OF_ONE_SCHEMA else value
 
 
 def type_of(value: Any) -> str:

@@ -38,6 +38,45 @@ def test_combined_schemas_stay_open():
     assert "additionalProperties" not in closed(properties={"a": part})["properties"]["a"]
 
 
+NAMES_B = {"properties": {"b": {"type": "string"}}, "required": ["b"]}
+BASE = {"$ref": "#/$defs/Base"}
+
+
+@pytest.mark.parametrize(
+    "whole",
+    [
+        {"allOf": [BASE, NAMES_B]},
+        {**BASE, **NAMES_B},
+        {**NAMES_B, "anyOf": [BASE, {"$ref": "#/$defs/Other"}]},
+        {"allOf": [{"anyOf": [BASE, {"type": "object"}]}, NAMES_B]},
+        {"allOf": [{"$ref": "#/$defs/Alias"}, NAMES_B]},
+        {"properties": {"deep": {"oneOf": [{"allOf": [BASE, NAMES_B]}, {"type": "null"}]}}},
+    ],
+)
+def test_definitions_that_are_combined_stay_open_too(whole):
+    base = {"properties": {"a": {"properties": {"x": {}}}}}
+    defined = {"Base": base, "Alias": BASE, "Other": {"properties": {}}, "Alone": base}
+    found = schema.closed({"$defs": defined, **whole})["$defs"]
+    assert "additionalProperties" not in found["Base"]
+    assert found["Base"]["properties"]["a"]["additionalProperties"] is False
+    assert found["Alone"]["additionalProperties"] is False
+
+
+def test_a_branch_stays_open_where_others_name_properties_and_is_closed_where_none_do():
+    branch = {"properties": {"x": {}}}
+    beside = schema.closed({"anyOf": [branch], "properties": {"k": {}}, "required": ["k"]})
+    assert beside["anyOf"] == [branch]
+    for apart in ({"anyOf": [branch, {"type": "null"}]}, {"properties": {}, "oneOf": [branch]}):
+        (kind,) = {"anyOf", "oneOf"} & apart.keys()
+        assert schema.closed(apart)[kind][0]["additionalProperties"] is False
+
+
+def test_a_definition_that_only_has_a_remark_beside_it_is_closed():
+    whole = {"properties": {"a": {"allOf": [BASE], "description": "as pydantic writes it"}}}
+    found = schema.closed({**whole, "$defs": {"Base": {"properties": {"x": {}}}}})
+    assert found["$defs"]["Base"]["additionalProperties"] is False
+
+
 def test_a_property_may_be_called_like_a_keyword():
     found = closed(properties={"properties": {"type": "object"}, "items": {"type": "string"}})
     assert found["properties"] == {"properties": {"type": "object"}, "items": {"type": "string"}}

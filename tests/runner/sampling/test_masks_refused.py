@@ -119,3 +119,22 @@ def test_a_bad_schema_of_a_tool_is_blamed_by_the_tools_name(masks):
     bodies = [rules.json({"type": kind}, f"tool '{kind}'") for kind in ("object", "strin")]
     with pytest.raises(BadRequest, match="tool 'strin': Invalid type: strin"):
         masks.compile(rules.starting(" | ".join(bodies)))
+
+
+BASE = {"properties": {"a": {"enum": [1]}}, "required": ["a"]}
+NAMES_B = {"type": "object", "properties": {"b": {"enum": [2]}}, "required": ["b"]}
+
+
+@pytest.mark.parametrize(
+    ("schema", "good"),
+    [
+        ({"allOf": [{"$ref": "#/$defs/Base"}, NAMES_B]}, '{"a":1,"b":2}'),
+        ({"$ref": "#/$defs/Base", **NAMES_B}, '{"a":1,"b":2}'),
+        ({**NAMES_B, "anyOf": [BASE]}, '{"b":2,"a":1}'),
+        ({**NAMES_B, "oneOf": [{"$ref": "#/$defs/Base"}]}, '{"b":2,"a":1}'),
+    ],
+)
+def test_what_one_of_combined_schemas_names_the_others_do_not_forbid(masks, schema, good):
+    mask = masks.compile(JSONSchema(json.dumps({"$defs": {"Base": BASE}, **schema})))
+    assert PLAIN.allows(mask, good)
+    assert PLAIN.may_end(mask)
