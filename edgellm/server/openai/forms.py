@@ -3,18 +3,21 @@
 Sources: RFC 7578, RFC 2046 5.1.1. A field is what stands between two boundaries, byte for byte.
 """
 
-from email.message import Message
+import re
 
 from edgellm.errors import BadRequest
 from edgellm.server.body import Bytes
 
 _MAX_FIELDS = 64
 _MAX_HEAD_BYTES = 4096
+# `; name="a \"b\""`, or without quotes (RFC 9110 5.6.6).
+_PARAMETER = re.compile(r';\s*+([^\s=;"]++)\s*+=\s*+(?:"((?:[^"\\]|\\.)*+)"|([^\s;]*+))')
+_ESCAPED = re.compile(r"\\(.)")
 
 
 def form_fields(body: Bytes, content_type: str) -> dict[str, bytes]:
     """By name; of several of one name the last. Raises BadRequest."""
-    boundary = _parameter("content-type", content_type, "boundary")
+    boundary = _parameter(content_type, "boundary")
     if not boundary:
         raise BadRequest("Content-Type: multipart/form-data needs a boundary")
     mark = b"--" + boundary.encode("latin-1", "replace")
@@ -38,12 +41,13 @@ def _name(head: bytes) -> str | None:
     for line in head.decode("utf-8", "replace").split("\r\n"):
         header, _, value = line.partition(":")
         if header.strip().casefold() == "content-disposition":
-            return _parameter("content-disposition", value.strip(), "name")
+            return _parameter(value, "name")
     return None
 
 
-def _parameter(header: str, value: str, name: str) -> str | None:
-    message = Message()
-    message[header] = value.replace("\r", " ").replace("\n", " ")
-    found = message.get_param(name, header=header)
-    return found if isinstance(found, str) else None
+def _parameter(value: str, name: str) -> str | None:
+    """In a time that grows with the length: the standard library's takes its square."""
+    for found in _PARAMETER.finditer(value):
+        if found[1].casefold() == name:
+            return found[3] if found[2] is None else _ESCAPED.sub(r"\1", found[2])
+    return None

@@ -39,6 +39,24 @@ def test_cut_anywhere_it_is_an_error():
     assert form_fields(FORM[:last], KIND)
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "multipart/form-data; boundary=a-b",
+        "multipart/form-data;BOUNDARY = a-b ; charset=utf-8",
+        r'multipart/form-data; x="; boundary=\"no;"; boundary="\a-b"',
+        "multipart/form-data; x; boundary=a-b; boundary=c",
+    ],
+)
+def test_parameters_are_read_as_they_may_be_written(kind):
+    assert form_fields(FORM.replace(b"a b", b"a-b"), kind)["model"] == b"tiny"
+
+
+def test_a_header_of_nothing_but_semicolons_is_read_in_linear_time():
+    with pytest.raises(BadRequest, match="boundary"):  # in squared time: after half an hour
+        form_fields(FORM, 'multipart/form-data; x="' + ";" * 1_000_000)
+
+
 @pytest.mark.parametrize("kind", ["", "multipart/form-data", "multipart/form-data; boundary="])
 def test_without_a_boundary_there_is_none(kind):
     with pytest.raises(BadRequest, match="boundary"):
