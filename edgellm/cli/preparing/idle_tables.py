@@ -56,7 +56,7 @@ def _idle(config: Config, named: Sequence[str]) -> Iterator[IdleTable]:
             yield IdleTable(
                 table, _near(name, [*known, *(one.name for one in catalog.load_catalog())])
             )
-        elif meant.model and meant.stem and not Path(meant.model).exists():
+        elif meant.model and meant.stem and not _is_there(meant.model):
             yield IdleTable(table, _near(name, _beside(name, meant)))
         elif not meant.model and (near := _near(name, known, _ALIKE_RATIO)):
             yield IdleTable(table, near)  # else it is a file's that lies who knows where
@@ -75,10 +75,18 @@ def _may_come(meant: Meant, here: Sequence[Meant]) -> bool:
     return any((one.repo or one.name).casefold() == meant.model for one in catalog.load_catalog())
 
 
+def _is_there(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except OSError:  # nobody may look: whoever is to serve it may as little
+        return False
+
+
 def _beside(name: str, meant: Meant) -> Iterator[str]:
-    """The models in its folder, written as it is."""
+    """The models in its folder, written as it is; none where nobody may look."""
     folder = name[: name.rfind("/") + 1]
-    return (folder + path.name for path in Path(meant.model).parent.glob("*.gguf"))
+    with contextlib.suppress(OSError):
+        yield from (folder + path.name for path in Path(meant.model).parent.glob("*.gguf"))
 
 
 def _near(name: str, known: Iterable[str], ratio: float = 0.6) -> tuple[str, ...]:

@@ -56,3 +56,8 @@ def test_what_resembles_nothing_is_told_with_the_way_to_look(tables, tmp_path):
     assert str(idle).endswith(
         '[models."zz/9"]: no model is here by that name; edgellm list shows what is'
     )
+
+
+@pytest.mark.parametrize("name", [f"./{'a' * 300}.gguf", f"./{'a' * 300}/b.gguf"])
+def test_what_cannot_even_be_looked_at_is_not_here(tables, name):
+    assert tables(name) == [(f'[models."{name}"]', ())]
