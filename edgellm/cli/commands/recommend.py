@@ -67,10 +67,9 @@ def recommend(
         print_json([_facts(one, kind) | {"table": titles.get(one.name)} for one in found])
         return
     print(_table(found, columns(), has_cards=bool(hardware.accelerators)))
-    legend = "\n".join(
-        wrapped(f"{_legend(found, kind)}{_on_equal_terms(found, config)}", columns())
-    )
-    print(f"\n{legend}\n{_advice(found[0], described, pins, is_of_disk=is_of_disk)}")
+    legend = f"{_legend(found, kind)}{_on_equal_terms(found, config)}"
+    advice = _advice(found[0], described, pins, is_of_disk=is_of_disk)
+    print("", *wrapped(legend, columns()), *wrapped(advice, columns()), sep="\n")
 
 
 def _of_disk(config: "Config", hardware: "Hardware", goal: "Goal", kind: "Kind") -> "list[Choice]":

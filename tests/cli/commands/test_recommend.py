@@ -1,6 +1,6 @@
 from dataclasses import replace
 
-from edgellm.cli.commands.recommend import _advice, _table, _why
+from edgellm.cli.commands.recommend import _advice, _table, _why, recommend
 from edgellm.cli.flags.described import Described
 from edgellm.cli.flags.pins import Pins
 from edgellm.cli.preparing.catalog_ranking import rated_candidates, recommended
@@ -56,6 +56,16 @@ def test_the_plan_that_tells_more_is_asked_for_as_the_ranking_was():
     best = ranked(pins.goal())[0]
     told = _advice(best, described, pins, is_of_disk=False)
     assert told == f"edgellm plan {best.name} --on rtx4090 --ctx 32768 --use agent tells more"
+
+
+def test_whatever_stands_below_the_table_ends_its_lines_between_words(monkeypatch, capsys):
+    monkeypatch.setattr("edgellm.cli.output.columns", lambda: 60)
+    pins = Pins(ctx=32768, use="agent")
+    recommend(pins, Described(on=["rtx4090"]))
+    *_, legend, advice = capsys.readouterr().out.partition("\nRATING: ")
+    lines = (legend + advice).splitlines()
+    assert " tells more" in " ".join(lines)
+    assert max(map(len, lines)) <= 60
 
 
 def test_a_plan_that_was_bound_to_a_pace_is_asked_for_with_it():
