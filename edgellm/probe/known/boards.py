@@ -11,7 +11,7 @@ from edgellm.errors import BadRequest, ConfigError, ModelNotFound
 from edgellm.probe.hardware import Backend, Cpu, Hardware, MemoryPool
 from edgellm.probe.known import catalog
 from edgellm.probe.known.catalog import DeviceRow
-from edgellm.probe.known.described import Part, assemble, link_of
+from edgellm.probe.known.described import Part, assemble, hardware_from_devices, link_of
 from edgellm.resources import ProfileRow, profiles_dir, read_profile
 from edgellm.units import GIB
 
@@ -45,15 +45,17 @@ def board_names() -> tuple[str, ...]:
 
 
 def hardware_from_board(name: str) -> Hardware:
-    """Raises ModelNotFound for a name that no board has, ConfigError for a broken file."""
-    names = board_names()
-    if name not in names:
-        raise ModelNotFound(f"no board is called {name!r}", hint=_instead_of(name, names))
-    board = read_profile(profiles_dir() / "boards" / f"{name}.toml", _Board)
+    """Its name in any case. Raises ModelNotFound for one that no board has, ConfigError for a
+    broken file."""
+    names = {known.casefold(): known for known in board_names()}
+    if (known := names.get(name.casefold())) is None:
+        hint = _instead_of(name, tuple(names.values()))
+        raise ModelNotFound(f"no board is called {name!r}", hint=hint)
+    board = read_profile(profiles_dir() / "boards" / f"{known}.toml", _Board)
     try:
         return _hardware(board)
     except BadRequest as error:
-        raise ConfigError(f"profiles/boards/{name}.toml: {error}", hint=error.hint) from error
+        raise ConfigError(f"profiles/boards/{known}.toml: {error}", hint=error.hint) from error
 
 
 def _instead_of(name: str, names: tuple[str, ...]) -> str:
@@ -63,11 +65,21 @@ def _instead_of(name: str, names: tuple[str, ...]) -> str:
     near = [known for k, known in by_key.items() if key and (key in k or k in key)]
     near += [by_key[k] for k in difflib.get_close_matches(key, by_key, n=_MOST_NEAR)]
     asked = ", ".join(list(dict.fromkeys(near))[:_MOST_NEAR])
-    other = 'any machine can be described by its parts: --device "RTX 4090" --ram 64GiB'
+    device = name if _is_device(name) else "RTX 4090"
+    other = f'any machine can be described by its parts: --device "{device}" --ram 64GiB'
     if asked:
         return f"did you mean {asked}? Else {other}"
     some = ", ".join(names[:: len(names) // _MOST_NEAR or 1][:_MOST_NEAR])
     return f"{len(names)} are described, such as {some}; {other}"
+
+
+def _is_device(spec: str) -> bool:
+    """ "8xH200" is no board, but eight of a card that is known."""
+    try:
+        hardware_from_devices((spec,))
+    except (BadRequest, ModelNotFound):
+        return False
+    return True
 
 
 def _key(name: str) -> str:

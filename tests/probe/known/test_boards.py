@@ -65,6 +65,16 @@ def test_what_llama_cpp_has_no_backend_for_is_planned_as_if_and_says_so():
     assert "no backend" in biren.note
 
 
+def test_a_board_is_known_in_capitals_too():
+    assert hardware_from_board("8xH100") == hardware_from_board("8xh100")
+
+
+def test_what_is_no_board_but_so_many_of_a_known_card_is_told_as_a_device():
+    with pytest.raises(ModelNotFound) as raised:
+        hardware_from_board("8xH200")
+    assert raised.value.hint.endswith('--device "8xH200" --ram 64GiB')
+
+
 @pytest.mark.parametrize(
     ("said", "meant"), [("RTX 4090", "rtx4090"), ("2xh100", "8xh100"), ("raspi5", "rpi5")]
 )
