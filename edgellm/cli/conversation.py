@@ -223,6 +223,8 @@ def _was_command(answering: Answering, word: str, rest: str) -> bool:
             say(_instructed(answering.system))
         case "/think":
             _think(answering, rest)
+        case "/image" | "/audio" if not rest:
+            say(f"({word} FILE: which file?)")
         case "/image":
             _show(answering, image_parts, rest)
         case "/audio":

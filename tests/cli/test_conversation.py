@@ -188,7 +188,7 @@ def test_a_picture_that_cannot_be_shown_is_told_and_the_question_goes_without(
 
     err = capsys.readouterr().err
     assert "none.png: No such file" in err
-    assert "Is a directory" in err
+    assert "(/image FILE: which file?)" in err
     assert [params.pictures for _, params in engine.asked] == [None]
 
 
