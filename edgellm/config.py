@@ -32,6 +32,7 @@ _ONE_KEY = "api_key"  # EDGELLM_API_KEY: the singular of api_keys, and the clien
 _SIZES = ("request_memory", "response_memory", "limit_rate", "reserve")
 _LEAST_BYTES = {"request_memory": MIB}
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s?#@*]+", re.IGNORECASE)
+_UNQUOTED = re.compile(r"""^\s*\[[^]"'\n]*[:/@]""", re.MULTILINE)  # [models.qwen3:8b]
 _QUOTED = 'a table\'s name stands in quotes: [models."qwen3:8b"]'
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`")
 _TABLES: Mapping[str, Any] = {"keys": KeySettings, "models": dict[str, Any]}  # by name
@@ -295,14 +296,18 @@ def socket_path(text: str) -> str | None:
 
 def _from_file(path: Path, *, must_exist: bool) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        text = path.read_text("utf-8")
+        return tomllib.loads(text)
     except FileNotFoundError as error:
         if must_exist:
-            raise ConfigError(f"there is no configuration file {path}") from error
+            hint = "EDGELLM_CONFIG names it"
+            raise ConfigError(f"there is no configuration file {path}", hint=hint) from error
         return {}
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        hint = _QUOTED if "table declaration" in str(error) else ""
+    except tomllib.TOMLDecodeError as error:
+        hint = _QUOTED if _UNQUOTED.search(text) else ""
         raise ConfigError(f"{path} can't be read: {error}", hint=hint) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} can't be read: {error}") from error
 
 
 def _by_other_tools(environ: Mapping[str, str]) -> dict[str, Any]:

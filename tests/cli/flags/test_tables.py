@@ -195,6 +195,9 @@ def test_a_name_without_its_quotes_is_told_how_it_is_written(settings):
     with pytest.raises(ConfigError) as refused:
         settings("[models.qwen3:8b]")
     assert '[models."qwen3:8b"]' in refused.value.hint
+    with pytest.raises(ConfigError, match="can't be read") as refused:
+        settings('[models."qwen3:8b"]\nctx = 512\n[keys.anna\nkey = "a"')
+    assert not refused.value.hint, "what lacks is its bracket"
 
 
 def test_what_flags_say_goes_before_also_where_they_say_the_usual():
