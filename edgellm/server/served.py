@@ -20,6 +20,9 @@ _ROUTES: dict[Kind, str] = {
     "embedding": "POST /v1/embeddings",
     "reranking": "POST /v1/rerank",
 }
+_BESIDE: dict[Kind, str] = {
+    "embedding": "; `edgellm serve MODEL --embedding OTHER` serves one beside it"
+}
 _LACKS: dict[Modality, str] = {
     "vision": "sees no pictures without a projector for them",
     "audio": "hears no sound without a projector for it",
@@ -231,7 +234,7 @@ class Models:
                 f"{served.name} is {_a(served.kind)} model and writes no text"
                 if kind == "generative"
                 else f"{served.name} is not {_a(kind)} model",
-                hint=f"ask it by {_ROUTES[served.kind]}",
+                hint=f"ask it by {_ROUTES[served.kind]}{_BESIDE.get(kind, '')}",
                 param="model",
             )
         return served

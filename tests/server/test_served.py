@@ -107,6 +107,9 @@ def test_the_wrong_kind_is_told_apart_from_the_unknown():
     models = Models([served("tiny"), served_embedding("mini")])
     with pytest.raises(BadRequest, match="writes no text"):
         models.generative("mini")
+    with pytest.raises(BadRequest, match="not an embedding model") as raised:
+        models.embedding("tiny")
+    assert raised.value.hint.endswith("--embedding OTHER` serves one beside it")
 
 
 def test_a_swap_keeps_the_place():
