@@ -36,6 +36,7 @@ _HZ: Final = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_0
 _TAGS: Final = (b"Xing", b"Info", b"VBRI")
 _TAG_WITHIN: Final = 64  # bytes of a frame: behind its header and its side information
 _FLAC_FRAMES: Final = 42  # where they begin, behind a signature and one block
+_MAX_BEFORE: Final = 1024  # chunks, tags or blocks before the sound; a million would take a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,9 @@ def _wav(data: bytes, most_s: float) -> Sound:
 def _wav_chunks(data: bytes) -> tuple[bytes, memoryview]:
     """Its format, and its samples as they are."""
     at, fmt = 12, None
-    while at + 8 <= len(data):
+    for _ in range(_MAX_BEFORE):
+        if at + 8 > len(data):
+            break
         kind, n_bytes = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
         at += 8
         if kind == b"fmt " and 16 <= n_bytes <= len(data) - at:
@@ -140,14 +143,16 @@ def _mp3(data: bytes, most_s: float) -> Sound:
     """Frames that follow one another from the first on, all of one kind and one rate; at what is
     none of them it ends. A tag in a frame's place isn't heard, and says how long the rest is."""
     begin = at = _behind_id3(data)
-    first, length_s = data[at : at + 4], 0.0
+    first, length_s, n_tags = data[at : at + 4], 0.0, 0
     while frame := _mp3_frame(data[at : at + 4]):
         n_bytes, frame_s = frame
         if at + n_bytes > len(data) or not _is_alike(data[at : at + 4], first):
             break
         at += n_bytes
         if not length_s and any(tag in data[begin : begin + _TAG_WITHIN] for tag in _TAGS):
-            begin = at
+            begin, n_tags = at, n_tags + 1
+            if n_tags > _MAX_BEFORE:
+                break
             continue
         length_s += frame_s
         _check_length(length_s, most_s)
@@ -159,7 +164,9 @@ def _mp3(data: bytes, most_s: float) -> Sound:
 def _behind_id3(data: bytes) -> int:
     """Tags of version 2, whose sizes have seven bits a byte."""
     at = 0
-    while data[at : at + 3] == b"ID3" and at + 10 <= len(data):
+    for _ in range(_MAX_BEFORE):
+        if data[at : at + 3] != b"ID3" or at + 10 > len(data):
+            break
         a, b, c, d = (byte & 0x7F for byte in data[at + 6 : at + 10])
         footer = 10 if data[at + 5] & 0x10 else 0
         at += 10 + (a << 21 | b << 14 | c << 7 | d) + footer
@@ -204,7 +211,9 @@ def _flac(data: bytes, most_s: float) -> Sound:
 
 def _flac_frames(data: bytes) -> int:
     at, is_last = 4, False
-    while not is_last and at + 4 <= len(data):
+    for _ in range(_MAX_BEFORE):
+        if is_last or at + 4 > len(data):
+            return at
         is_last = bool(data[at] & 0x80)
         at += 4 + int.from_bytes(data[at + 1 : at + 4], "big")
-    return at
+    raise BadRequest(f"a FLAC of more than {_MAX_BEFORE} blocks before its frames")

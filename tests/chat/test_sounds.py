@@ -10,6 +10,7 @@ from edgellm.chat.sounds import MAX_BYTES, MAX_S, check_size, format_of, measure
 from edgellm.errors import BadRequest
 
 PCM = struct.pack("<800h", *tone(0.05))
+LAST_BLOCK = b"\x84\0\0\0" + flac(0.5)[42:]
 
 
 def refusal(data, *more):
@@ -124,6 +125,25 @@ def test_a_wav_of_samples_that_are_no_integers_is_read():
 )
 def test_a_broken_one_says_what_is_wrong(data, words):
     assert words in refusal(data)
+
+
+@pytest.mark.parametrize(
+    ("made_with", "words"),
+    [
+        (lambda n: wav_of((1, 1, 8_000, 0, 2, 16), PCM * 2, before=b"fact\0\0\0\0" * n), "without"),
+        (lambda n: mp3(40, before=id3(0) * n), "without a whole frame"),
+        (lambda n: mp3(40, before=xing(9) * n), "without a whole frame"),
+        (
+            lambda n: flac(0.5)[:4] + b"\0" + flac(0.5)[5:42] + b"\4\0\0\0" * n + LAST_BLOCK,
+            "blocks",
+        ),
+    ],
+    ids=["chunks", "ID3", "Xing", "blocks"],
+)
+def test_what_is_before_the_sound_is_bounded_or_a_small_file_costs_a_second(made_with, words):
+    """A million of them fit into a file, and each is looked at."""
+    assert measured(made_with(99)).length_s > 0
+    assert words in refusal(made_with(9_999))
 
 
 @pytest.mark.parametrize("make", [wav, flac, lambda: mp3(9, before=id3(9) + xing(9))])
