@@ -16,6 +16,7 @@ from edgellm.chat.pictures import MAX_PICTURES, Pictures, check_size
 from edgellm.errors import BadRequest
 
 _MAX_ECHO = 40  # characters of a client's word that an error repeats
+_BLANKS = b" \t\r\n\v\f"  # base64 may be in lines
 
 
 class ImageURL(msgspec.Struct):
@@ -83,6 +84,6 @@ def _file(url: str) -> bytes:
     if not comma or not head.lower().endswith(";base64"):
         raise BadRequest("a data: URL without base64", hint="data:image/png;base64,…")
     try:
-        return base64.b64decode("".join(text.split()), validate=True)
+        return base64.b64decode(text.encode().translate(None, _BLANKS), validate=True)
     except (binascii.Error, ValueError) as error:
         raise BadRequest(f"the base64 is damaged: {error}") from error
