@@ -7,8 +7,9 @@ import gc
 # Objects between two sweeps. A start makes some hundred thousand that live to the end, and a plan
 # draws a million that die by themselves: sweeping as often as Python would costs a tenth of it.
 _STARTING = 100_000
-# A request leaves some hundred, 7 KB, in cycles. To look through so many takes half a millisecond.
-_SERVING = 5_000
+# A connection leaves seven, 1 KB, in a cycle of asyncio's own (_SelectorSocketTransport). To look
+# through so many takes a fifth of a millisecond.
+_SERVING = 2_000
 
 
 def sweep_seldom() -> None:

@@ -150,6 +150,7 @@ class Connection(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._leave_idle()
         super().connection_lost(exc)
+        self._lingering.forget()
 
     def shutdown(self) -> None:
         # TLS would wait for an idle client's last word, which may not look before it asks again.

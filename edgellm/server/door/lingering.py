@@ -48,8 +48,17 @@ class Lingering:
         self.lingers = True
         self._on_linger()
 
+    def forget(self) -> None:
+        """The connection is lost. Who made this is let go of, or it would be a cycle: of thousands
+        of requests some megabytes that wait to be swept."""
+        self._is_sending, self._on_linger = _not_any_more, _not_any_more
+
     def close_for_good(self) -> None:
         """Whatever comes: it isn't worth reading. Never twice: after that asyncio's TLS can't be
         aborted any more (CPython 3.11 to 3.14)."""
         if not self._transport.is_closing():
             self._transport.close()
+
+
+def _not_any_more() -> bool:
+    return False

@@ -1,5 +1,6 @@
 """Clients on real sockets that hold a place, and those beside them that only want an answer."""
 
+import gc
 import json
 import re
 import resource
@@ -27,7 +28,7 @@ from server.server_fakes import (
 
 from edgellm.chat.events import TextDelta
 from edgellm.server.door.access import Access
-from edgellm.server.door.connections import most_connections
+from edgellm.server.door.connections import Connection, most_connections
 from edgellm.server.door.patience import Patience
 
 CHAT = "/v1/chat/completions"
@@ -275,7 +276,7 @@ def test_as_many_connections_as_the_system_lets_this_process_have(soft, hard, mo
     program = textwrap.dedent(f"""
         import resource
         resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))
-        from edgellm.server.door.connections import most_connections
+        from edgellm.server.door.connections import Connection, most_connections
         print(most_connections(0), resource.getrlimit(resource.RLIMIT_NOFILE)[0])
     """)
     shown = subprocess.run(
@@ -289,3 +290,24 @@ def test_there_are_more_connections_than_places_in_the_queue():
         pytest.skip("this system lets a process have fewer files")
     assert most_connections(512) == 2048
     assert most_connections(2000) == 8000
+
+
+@pytest.fixture
+def unswept():
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.parametrize("how", ["whole", "streamed", "refused", "left"])
+def test_who_has_gone_leaves_nothing_that_waits_to_be_swept(unswept, how):
+    with live_server(served()) as live:
+        if how == "left":
+            with asking(live, {**HI, "stream": True}) as client:
+                assert client.recv(65536)
+        else:
+            body = {**HI, "stream": how == "streamed", "model": how if how == "refused" else None}
+            answer = httpx2.post(f"{live.url}{CHAT}", json=body)
+            assert answer.status_code == (404 if how == "refused" else 200)
+    assert not [one for one in gc.get_objects() if isinstance(one, Connection)]
