@@ -150,6 +150,7 @@ class Connection(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._leave_idle()
         super().connection_lost(exc)
+        self._unset_keepalive_if_required()  # of a reset connection, too
         self._lingering.forget()
 
     def shutdown(self) -> None:

@@ -51,7 +51,7 @@ class Lingering:
     def forget(self) -> None:
         """The connection is lost. Who made this is let go of, or it would be a cycle: of thousands
         of requests some megabytes that wait to be swept."""
-        self._is_sending, self._on_linger = _not_any_more, _not_any_more
+        self._is_sending, self._on_linger = _no_more, _nobody_to_tell
 
     def close_for_good(self) -> None:
         """Whatever comes: it isn't worth reading. Never twice: after that asyncio's TLS can't be
@@ -60,5 +60,9 @@ class Lingering:
             self._transport.close()
 
 
-def _not_any_more() -> bool:
+def _no_more() -> bool:
     return False
+
+
+def _nobody_to_tell() -> None:
+    pass

@@ -30,9 +30,7 @@ def test_a_model_is_listed_while_it_loads():
     assert made.models.find("tiny").engine is garage.engines[0]
 
 
-@pytest.mark.parametrize(
-    ("sleeps", "troubles"), [(False, [DoesNotFit("2 GiB short")]), (True, [])]
-)
+@pytest.mark.parametrize(("sleeps", "troubles"), [(False, [DoesNotFit("2 GiB short")]), (True, [])])
 def test_how_far_an_answer_came_whose_reader_left_is_told_with_its_model(sleeps, troubles):
     made, garage, _ = fleet(*troubles)
     told, ending = [], Finished("cancelled", 7, 3, 2)
