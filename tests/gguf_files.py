@@ -7,7 +7,11 @@ from dataclasses import dataclass
 from edgellm.models.quants import tensor_bytes
 
 UINT8, INT32, UINT32, FLOAT32, BOOL, STRING, ARRAY, UINT64 = 0, 5, 4, 6, 7, 8, 9, 10
-_CODES = {UINT8: "B", UINT32: "I", INT32: "i", FLOAT32: "f", BOOL: "?", UINT64: "Q"}
+INT64, FLOAT64 = 11, 12
+_CODES = {
+    UINT8: "B", UINT32: "I", INT32: "i", FLOAT32: "f", BOOL: "?", UINT64: "Q", INT64: "q",
+    FLOAT64: "d",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

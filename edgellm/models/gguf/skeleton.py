@@ -11,20 +11,27 @@ from pathlib import Path
 from typing import Final
 
 from edgellm.models.gguf.header import GGUFHeader, TensorInfo
-from edgellm.models.gguf.values import NumberArray, StringArray, Value
+from edgellm.models.gguf.values import (
+    ARRAY,
+    BOOL,
+    FLOAT32,
+    FLOAT64,
+    INT32,
+    INT64,
+    SCALARS,
+    STRING,
+    UINT16,
+    UINT32,
+    UINT64,
+    NumberArray,
+    StringArray,
+    Value,
+)
 
 _VERSION: Final = 3
-_UINT32, _INT32, _FLOAT32, _BOOL, _STRING, _ARRAY, _UINT64 = 4, 5, 6, 7, 8, 9, 10
-_UINT16: Final = 2
-_ITEM_TYPES: Final = {
-    "<B": 0, "<b": 1, "<H": 2, "<h": 3, "<I": 4, "<i": 5, "<f": 6, "<?": 7, "<Q": 10, "<q": 11,
-    "<d": 12,
-}  # fmt: skip
+_TYPE_IDS: Final = {code.format: type_id for type_id, code in SCALARS.items()}
 # Counts are uint32 wherever llama.cpp reads them, but for these (src/llama-model-loader.cpp).
-_NARROW: Final = {"split.no": _UINT16, "split.count": _UINT16, "split.tensors.count": _INT32}
-_CODES: Final = {
-    _UINT16: "<H", _UINT32: "<I", _INT32: "<i", _UINT64: "<Q", _FLOAT32: "<f", _BOOL: "<?",
-}  # fmt: skip
+_NARROW: Final = {"split.no": UINT16, "split.count": UINT16, "split.tensors.count": INT32}
 _KEPT_GENERAL: Final = frozenset({
     "general.architecture", "general.type", "general.file_type", "general.quantization_version",
 })  # fmt: skip
@@ -92,22 +99,30 @@ def _text(text: str) -> bytes:
 def _value(key: str, value: Value) -> bytes:
     match value:
         case str():
-            return struct.pack("<I", _STRING) + _text(value)
+            return struct.pack("<I", STRING) + _text(value)
         case StringArray():
-            return struct.pack("<IIQ", _ARRAY, _STRING, len(value)) + value.data
+            return struct.pack("<IIQ", ARRAY, STRING, len(value)) + value.data
         case NumberArray():
-            item = _ITEM_TYPES[value.item.format]
-            return struct.pack("<IIQ", _ARRAY, item, len(value)) + value.data
+            item = _TYPE_IDS[value.item.format]
+            return struct.pack("<IIQ", ARRAY, item, len(value)) + value.data
         case bool():
-            type_id = _BOOL
+            type_id = BOOL
         case int():
-            type_id = _NARROW.get(key) or _integer_type(value)
+            type_id = _integer_type(key, value)
         case float():
-            type_id = _FLOAT32
-    return struct.pack("<I", type_id) + struct.pack(_CODES[type_id], value)
+            type_id = FLOAT32 if _fits(FLOAT32, value) else FLOAT64
+    return struct.pack("<I", type_id) + SCALARS[type_id].pack(value)
 
 
-def _integer_type(value: int) -> int:
-    if value < 0:
-        return _INT32
-    return _UINT32 if value < 1 << 32 else _UINT64
+def _integer_type(key: str, value: int) -> int:
+    """The one that llama.cpp reads; a wider one for what it would refuse to read."""
+    types = (_NARROW.get(key, UINT32), UINT32, INT32, UINT64, INT64)
+    return next(type_id for type_id in types if _fits(type_id, value))
+
+
+def _fits(type_id: int, value: float) -> bool:
+    try:
+        SCALARS[type_id].pack(value)
+    except (struct.error, OverflowError):
+        return False
+    return True

@@ -21,8 +21,11 @@ MAX_HEADER_BYTES: Final = 256 << 20
 FETCH_AGAIN: Final = "fetch the file again"  # the hint where a file is shorter than it says
 
 _U32, _U64 = struct.Struct("<I"), struct.Struct("<Q")
-UINT32, FLOAT32, _STRING, _ARRAY = 4, 6, 8, 9
-_SCALARS = {
+# enum gguf_type
+UINT16, UINT32, INT32, FLOAT32, BOOL, STRING, ARRAY, UINT64, INT64, FLOAT64 = (
+    2, 4, 5, 6, 7, 8, 9, 10, 11, 12
+)  # fmt: skip
+SCALARS: Final = {
     0: struct.Struct("<B"), 1: struct.Struct("<b"), 2: struct.Struct("<H"), 3: struct.Struct("<h"),
     4: struct.Struct("<I"), 5: struct.Struct("<i"), 6: struct.Struct("<f"), 7: struct.Struct("<?"),
     10: struct.Struct("<Q"), 11: struct.Struct("<q"), 12: struct.Struct("<d"),
@@ -43,7 +46,7 @@ class NumberArray:
 
 def number_array(numbers: Sequence[int]) -> NumberArray:
     """The array that a file with these counts would have."""
-    return NumberArray(struct.pack(f"<{len(numbers)}I", *numbers), _SCALARS[UINT32])
+    return NumberArray(struct.pack(f"<{len(numbers)}I", *numbers), SCALARS[UINT32])
 
 
 @frozen
@@ -143,12 +146,12 @@ class Cursor:
 
     def value(self, key: str) -> Value:
         type_id = self.u32()
-        if type_id == _STRING:
+        if type_id == STRING:
             return self.string()
-        if type_id != _ARRAY:
+        if type_id != ARRAY:
             return self.scalar(_scalar_code(type_id, key))
         item_id, count = self.u32(), self.u64()
-        if item_id == _STRING:
+        if item_id == STRING:
             return self._strings(count)
         item = _scalar_code(item_id, key)
         return NumberArray(self.take(count * item.size), item)
@@ -183,7 +186,7 @@ class Cursor:
 
 
 def _scalar_code(type_id: int, key: str) -> struct.Struct:
-    code = _SCALARS.get(type_id)
+    code = SCALARS.get(type_id)
     if code is None:
         raise BadGGUF(f"{key!r} has the value type {type_id}, which GGUF does not know")
     return code

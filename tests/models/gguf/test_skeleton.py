@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from gguf_files import INT32, UINT64, Tensor, Typed, gguf_bytes, llama_bytes
+from gguf_files import FLOAT64, INT32, INT64, UINT64, Tensor, Typed, gguf_bytes, llama_bytes
 
 from edgellm.models.gguf.header import GGUFHeader, parse_header
 from edgellm.models.gguf.skeleton import skeleton, write_skeletons
@@ -52,6 +52,21 @@ def test_a_hyperparameter_keeps_its_value_and_its_kind(value):
     before, after = (h.metadata["llama.some_key"] for h in (header, reread(header)))
     assert after == before
     assert type(after) is type(before)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("llama.some_key", Typed(INT64, -(2**40))),
+        ("llama.some_key", Typed(FLOAT64, 1e300)),
+        ("split.no", 2**17),
+    ],
+)
+def test_a_number_that_its_usual_type_cannot_hold_is_written_all_the_same(key, value):
+    """The file is a stranger's; llama.cpp refuses such a key, and not by a crash here."""
+    header = parsed(llama_bytes(**{key: value}))
+
+    assert reread(header).metadata[key] == header.metadata[key]
 
 
 def test_the_counts_of_a_split_model_have_the_types_that_llama_cpp_reads():
