@@ -223,9 +223,10 @@ def _memory(found: Pair, host: MemoryPool, catalog: Catalog) -> tuple[MemoryPool
     if total is None and ggml and _size(ggml.total_bytes):
         if ggml.type == "igpu" or _is_software(ggml) or _is_apple(ggml):
             return None, True
-        total, free = ggml.total_bytes, _size(min(ggml.free_bytes, ggml.total_bytes))
+        total, free = ggml.total_bytes, _size(ggml.free_bytes)
     if total is None:
         return None, False
+    free = None if free is None else min(free, total)  # drivers round the two apart
     bandwidth = _bandwidth_bytes_s(found, total, catalog)
     if bandwidth is None and card and card.is_carved_out:
         bandwidth = host.bandwidth_bytes_s

@@ -342,6 +342,13 @@ def test_a_size_that_can_not_be_is_not_told_and_ggmls_word_is_taken(nonsense):
     assert place(merge.Pair(odd, told.devices[0]), told).own_pool.free_bytes is None
 
 
+def test_a_card_never_has_more_free_than_it_has():
+    told = registry(ggml())
+    odd = replace(card(), free_bytes=25 * GIB)
+
+    assert place(merge.Pair(odd, told.devices[0]), told).own_pool.free_bytes == 24 * GIB
+
+
 @pytest.mark.parametrize("nonsense_w", [65535.0, 1.8e19])
 def test_a_limit_that_can_not_be_is_not_told(nonsense_w):
     odd = replace(card(), limit_bytes=-1, is_unified=True, power_limit_w=nonsense_w)

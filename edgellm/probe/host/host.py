@@ -67,15 +67,13 @@ def linux_memory(evidence: Evidence, limits: cgroup.CgroupLimits) -> MemoryPool:
             kib[name] = int(value[0])
     if "MemTotal" not in kib:
         evidence.fault("/proc/meminfo", "does not say MemTotal")
-    total = kib.get("MemTotal", 0) * KIB
-    free = kib["MemAvailable"] * KIB if "MemAvailable" in kib else None
-    bound = [n for n in (free, limits.memory_free_bytes) if n is not None]
-    return MemoryPool(
-        "host",
-        "host",
-        total_bytes=min(total, limits.memory_bytes or total),
-        free_bytes=min(bound, default=None),
-    )
+    machine = kib.get("MemTotal", 0) * KIB
+    total = min(machine, limits.memory_bytes or machine)
+    told = (kib["MemAvailable"] * KIB if "MemAvailable" in kib else None, limits.memory_free_bytes)
+    free = min((n_bytes for n_bytes in told if n_bytes is not None), default=None)
+    if free is not None and total:  # a container may read its limit and not what it uses of it
+        free = min(free, total)
+    return MemoryPool("host", "host", total, free)
 
 
 def _in_container(evidence: Evidence) -> bool:

@@ -94,6 +94,17 @@ def test_memory_is_the_smaller_of_machine_and_cgroup():
     assert found.pool.free_bytes == 2 * GIB, "3 used of 4, and 1 of those is idle file cache"
 
 
+def test_no_more_is_free_than_the_cgroup_allows_though_its_use_is_not_readable():
+    files = {
+        "/proc/self/cgroup": "0::/\n",
+        "/sys/fs/cgroup/memory.max": f"{4 * GIB}\n",
+        "/sys/fs/cgroup/memory.current": Silence("denied", "Permission denied"),
+    }
+    found, _ = read(files)
+
+    assert (found.pool.total_bytes, found.pool.free_bytes) == (4 * GIB, 4 * GIB)
+
+
 def test_a_limit_above_the_machines_memory_changes_nothing():
     found, _ = read(
         {
