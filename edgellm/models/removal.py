@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edgellm.errors import BadRequest, ModelNotFound, StorageError
 from edgellm.models.fetching.cache_layout import RepoFolder
-from edgellm.models.fetching.journal import SUFFIX, journal_of
+from edgellm.models.fetching.journal import SUFFIX, drop
 from edgellm.models.fetching.lock import locked
 from edgellm.models.hubs import address_of
 from edgellm.models.labels import told_apart
@@ -158,8 +158,7 @@ def _partials_of(folder: RepoFolder, reference: HubReference) -> Iterator[Partia
 def _remove_part(folder: RepoFolder, part: PartialDownload) -> None:
     """Raises StorageError while it is being downloaded."""
     with locked(folder.lock(part.path.name.removesuffix(SUFFIX)), on_wait=_refuse_running):
-        part.path.unlink(missing_ok=True)
-        journal_of(part.path).unlink(missing_ok=True)
+        drop(part.path)
 
 
 def _refuse_running() -> None:

@@ -32,7 +32,7 @@ from edgellm.models.bundles.readme import FIRST_LINE, readme_text, sums_text
 from edgellm.models.bundles.signing import Signed, signed
 from edgellm.models.fetching.digest import Digest, hashed
 from edgellm.models.fetching.download import Progress, check_space
-from edgellm.models.fetching.journal import Part, journal_of, part_of
+from edgellm.models.fetching.journal import Part, drop, part_of
 from edgellm.models.fetching.terms import Pace, Terms
 
 _MODE: Final = 0o644
@@ -153,7 +153,7 @@ class _Writer:
         for name in (self.ours.keys() | self.wanted.keys()) - self.left:
             is_other = self.pending.get(name) != self.wanted.get(name)
             if is_other or part_of(self.root / name).is_symlink():
-                _drop_part(self.root / name)
+                drop(part_of(self.root / name))
 
     def _missing_bytes(self, name: str) -> int:
         part = part_of(self.root / name)
@@ -177,7 +177,7 @@ class _Writer:
             except BadGGUF:
                 for name in _names(model, file):
                     (self.root / name).unlink(missing_ok=True)
-                    _drop_part(self.root / name)
+                    drop(part_of(self.root / name))
                 raise
 
     def _copy_file(
@@ -262,11 +262,6 @@ def _vouched_of(model: BundledModel) -> _Vouched:
 
 def _names(model: BundledModel, file: BundledFile) -> list[str]:
     return [name for name, _ in model.parts(file)]
-
-
-def _drop_part(place: Path) -> None:
-    part_of(place).unlink(missing_ok=True)
-    journal_of(part_of(place)).unlink(missing_ok=True)
 
 
 def _readme_name(root: Path) -> str:

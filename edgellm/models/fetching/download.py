@@ -16,7 +16,7 @@ from typing import Final
 from edgellm.errors import StorageError, TransientError, WrongContent
 from edgellm.models.fetching.digest import Digest, feed
 from edgellm.models.fetching.hub import Hub
-from edgellm.models.fetching.journal import Part, part_of
+from edgellm.models.fetching.journal import Part, drop, part_of
 from edgellm.models.fetching.lock import locked
 from edgellm.models.fetching.terms import Pace, Terms
 from edgellm.models.names import RepoFile
@@ -70,6 +70,7 @@ class _Download:
                 return
             self.part.restart()
             self.hasher = self.part.digest.hasher()
+        drop(self.part.path)
         raise WrongContent(
             f"{self.file.path} came twice with a content that is not the hub's "
             f"(its digest is {self.part.digest.hex[:12]}…)",

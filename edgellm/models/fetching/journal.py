@@ -140,6 +140,11 @@ def journal_of(part: Path) -> Path:
     return part.with_name(part.name + ".json")
 
 
+def drop(part: Path) -> None:
+    part.unlink(missing_ok=True)
+    journal_of(part).unlink(missing_ok=True)
+
+
 def read_entry(journal: Path) -> Entry:
     """Raises FileNotFoundError, msgspec.DecodeError."""
     return msgspec.json.decode(journal.read_bytes(), type=Entry)

@@ -143,9 +143,10 @@ def test_a_flipped_byte_is_refused_and_gets_no_name(
         at = data.index(DATA[5 << 20 : (5 << 20) + 64])
         data[at] ^= 1
         file.write_bytes(data)
-    with pytest.raises(BadBundle, match="in the bundle is not what was exported"):
+    with pytest.raises(BadBundle, match="not what was exported; nothing of it was kept"):
         bring_all(there, place, stdin=stdin)
     assert there.list() == ()
+    assert not [*there.root.rglob("*.edgellm.part*")]
 
 
 def test_what_is_cut_short_says_so(store: Store, there: Store, tmp_path: Path):
