@@ -28,7 +28,7 @@ class View:
     interval_s: float = 1.0
     status: Status | None = None  # the last one known
     problem: str | None = "connecting"  # why there is no newer one; None: it is live
-    is_taken: bool = False  # somebody is at the url, and doesn't tell us
+    is_taken: bool = False  # somebody is at the url, and doesn't tell us, or our key isn't known
     decode_tok_s: History = ()
     prefill_tok_s: History = ()
     busy: tuple[tuple[str, History], ...] = ()  # by device id

@@ -5,7 +5,7 @@ from textual.widgets import TextArea
 from tui_samples import downloading, model, ordinary
 from tui_status_server import StatusServer, in_loop, until
 
-from edgellm.errors import BadRequest
+from edgellm.errors import BadRequest, ConfigError
 from edgellm.tui.app import TopApp
 from edgellm.tui.canvas import Canvas
 from edgellm.tui.screens.chat import ChatScreen
@@ -94,6 +94,25 @@ async def test_a_key_is_sent_and_a_wrong_one_is_named():
         app = TopApp(server.url, interval_s=FAST_S)
         async with app.run_test(size=(80, 24)):
             await until(lambda: "wants an API key" in screen(app))
+
+
+@in_loop
+async def test_settings_that_break_meanwhile_are_told_and_mended_ones_are_heeded():
+    """The key is asked for at each request, and may stand in the settings."""
+    broken = [ConfigError("config.toml: line 3 is no TOML")]
+
+    def key():
+        if broken:
+            raise broken[0]
+        return "secret"
+
+    async with StatusServer(ordinary(), api_key="secret") as server:
+        app = TopApp(server.url, api_key=key, interval_s=FAST_S)
+        async with app.run_test(size=(80, 24)):
+            await until(lambda: "line 3 is no TOML" in screen(app))
+
+            broken.clear()
+            await until(lambda: "● live" in screen(app))
 
 
 @pytest.mark.parametrize(

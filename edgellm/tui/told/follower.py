@@ -12,7 +12,7 @@ import httpx2
 from textual.app import App
 from textual.reactive import reactive
 
-from edgellm.errors import KeyRefused, NotServing
+from edgellm.errors import ConfigError, KeyRefused, NotServing
 from edgellm.tui.told.client import Backoff, Server, Stranger
 from edgellm.tui.told.replay import ReplayTransport
 from edgellm.tui.told.signing import Key
@@ -70,8 +70,8 @@ class Follower(App[None]):
             is_due = asked_s >= due_s - _EARLY_S
             try:
                 status = await self.server.status()
-            except NotServing as error:
-                is_taken = isinstance(error, Stranger | KeyRefused)
+            except (NotServing, ConfigError) as error:  # settings may break while it is watched
+                is_taken = isinstance(error, Stranger | KeyRefused | ConfigError)
                 self.view = self.view.lost(str(error), is_taken=is_taken)
                 due_s = asked_s
                 await asyncio.sleep(backoff.wait_s())
