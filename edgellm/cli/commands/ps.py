@@ -202,4 +202,4 @@ def _measured(plan: "PlanStatus") -> str:
     measured, predicted = plan.measured_bytes, plan.predicted_bytes
     if not measured or not predicted:
         return format_bytes(measured)
-    return f"{format_bytes(measured)} ({100 * (measured / predicted - 1):+.1f}%)"
+    return f"{format_bytes(measured)} ({100 * (measured / predicted - 1):+z.1f}%)"

@@ -95,9 +95,8 @@ def _share(name: str, share: ShareStatus, n_name: int) -> Block:
 def _memory_row(
     name: str, predicted: int | None, measured: int | None, n_name: int, tone: Tone = "text"
 ) -> Line:
-    off = None if predicted is None or measured is None else numbers.ratio(measured, predicted)
-    share = DASH if off is None else f"{100 * (off - 1):+.1f} %"
-    return _cells(name, (format_bytes(predicted), format_bytes(measured), share), n_name, tone)
+    figures = (format_bytes(predicted), format_bytes(measured), numbers.off_by(measured, predicted))
+    return _cells(name, figures, n_name, tone)
 
 
 def _cells(name: str, figures: tuple[str, str, str], n_name: int, tone: Tone) -> Line:

@@ -194,9 +194,10 @@ def _cache(model: ModelStatus) -> list[str]:
 
 def _memory(plan: PlanStatus) -> list[str]:
     measured, predicted = plan.measured_bytes, plan.predicted_bytes
-    off = numbers.ratio(measured, predicted)
     told = [f"{format_bytes(plan.total_bytes)} planned", f"{format_bytes(measured)} llama.cpp's"]
-    return told if off is None else [*told, f"{100 * (off - 1):+.1f} %"]
+    if measured is None or not predicted:
+        return told
+    return [*told, numbers.off_by(measured, predicted)]
 
 
 def _process(model: ModelStatus) -> list[str]:

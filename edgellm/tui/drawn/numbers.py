@@ -71,6 +71,12 @@ def ratio(part: float | None, whole: float | None) -> float | None:
     return None if part is None or not whole else part / whole
 
 
+def off_by(measured: float | None, predicted: float | None) -> str:
+    """By how much a prediction was off: "+0.4 %", "+0.0 %"; never "-0.0 %"."""
+    off = ratio(measured, predicted)
+    return DASH if off is None else f"{100 * (off - 1):+z.1f} %"
+
+
 def _step(n_bytes: int | None) -> tuple[int, str]:
     return binary_step(n_bytes) if n_bytes else (GIB, "GiB")
 

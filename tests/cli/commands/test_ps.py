@@ -194,6 +194,12 @@ def test_what_ranks_is_not_called_an_embedding_model_and_memory_is_all_that_was_
     assert "4.0 MiB 3.0 MiB (+0.0%)" in rows[0]
 
 
+def test_almost_nothing_is_not_less_than_nothing():
+    nearly = model(0, measured={"cpu": 99_999}, predicted={"cpu": 100_000})
+    (row,) = _rows(Status(version="1", pid=1, url="u", uptime_s=1.0, models=(nearly,)))
+    assert row[6].endswith("(+0.0%)")
+
+
 def test_names_that_were_given_are_told_below_the_table_and_short_forms_are_not():
     named = structs.replace(
         model(0), name="hf.co/org/repo:Q8_0", aliases=("org/repo:Q8_0", "repo", "gpt-4", "small")

@@ -16,6 +16,8 @@ def test_every_unknown_number_is_a_dash():
         numbers.joules(None),
         numbers.joules_per_token(None),
         numbers.part_of(None, None),
+        numbers.off_by(None, 10),
+        numbers.off_by(10, None),
     )
 
     assert all("–" in text and "0" not in text for text in shown)
@@ -72,3 +74,15 @@ def test_a_ratio_needs_both_numbers():
 )
 def test_many_joules_are_told_as_they_are_paid(energy_j, text):
     assert numbers.joules(energy_j) == text
+
+
+@pytest.mark.parametrize(
+    ("measured", "text"),
+    [(1000, "+0.0 %"), (1004, "+0.4 %"), (996, "-0.4 %")],
+)
+def test_how_far_a_prediction_was_off_has_a_sign(measured, text):
+    assert numbers.off_by(measured, 1000) == text
+
+
+def test_almost_nothing_is_not_less_than_nothing():
+    assert numbers.off_by(99_999, 100_000) == "+0.0 %"
