@@ -35,6 +35,17 @@ _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s?#@*]+", re.IGNORECASE)
 _UNQUOTED = re.compile(r"""^\s*\[[^]"'\n]*[:/@]""", re.MULTILINE)  # [models.qwen3:8b]
 _QUOTED = 'a table\'s name stands in quotes: [models."qwen3:8b"]'
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`")
+_WRONG_KIND = re.compile(r"Expected `(\w+)(?: \| null)?`, got `\w+`")
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "a text, in quotes",
+    "array": "a list, in brackets",
+    "object": "a table",
+}
+_SECRET = {"api_keys", "key_weights", "keys", "health_webhook"}  # whose values no error repeats
+_MAX_SHOWN = 40  # of a value's characters
 _TABLES: Mapping[str, Any] = {"keys": KeySettings, "models": dict[str, Any]}  # by name
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
 
@@ -115,7 +126,7 @@ def load_config(environ: Mapping[str, str], flags: Mapping[str, Any]) -> Config:
     try:
         config = msgspec.convert(told | given, Config, strict=False)
     except msgspec.ValidationError as error:
-        raise _unfit(error, environ, path, told) from error
+        raise _unfit(error, environ, path, told, given) from error
     if "api_keys" in given and "key_weights" not in given:  # the file weighs the file's own keys
         left = {k: w for k, w in config.key_weights.items() if k in config.api_keys}
         config = msgspec.structs.replace(config, key_weights=left)
@@ -142,20 +153,47 @@ def _unfit(
     environ: Mapping[str, str],
     path: Path,
     told: Mapping[str, Any],
+    given: Mapping[str, Any],
 ) -> ConfigError:
-    """With the place where it was said, and never the value: it may be a key."""
+    """With the place where it was said, and the value unless it may be a key."""
     what, _, where = str(error).partition(" - at `$.")
     name, place = re.split(r"\W", where)[0], _with_table(where.rstrip("`"), told)
     if unknown := _UNKNOWN.fullmatch(what):
         return _not_known(unknown[1], place, path)
     variable = f"{_PREFIX}{name.upper()}"
-    if name == "sandbox":
-        what = "neither auto, on nor off"
-    if name == "hub":
-        what = f"neither {' nor '.join(SITES)}"
+    choices = {
+        "sandbox": "it is neither auto, on nor off",
+        "hub": f"it is neither {' nor '.join(SITES)}",
+    }
+    why = why_not(error, {} if name in _SECRET else {**told, **given}, choices.get(name))
     if name and variable in environ:
-        return ConfigError(f"{name} can't be: {what}", hint=f"look at {variable}")
-    return ConfigError(f"{place or 'a setting'} can't be: {what}", hint=f"look into {path}")
+        form = ", which is KEY=WEIGHT,KEY=WEIGHT" * (name == "key_weights")
+        return ConfigError(f"{name} {why}", hint=f"look at {variable}{form}")
+    return ConfigError(f"{place or 'a setting'} {why}", hint=f"look into {path}")
+
+
+def why_not(
+    error: msgspec.ValidationError, given: Mapping[str, Any], words: str | None = None
+) -> str:
+    """ "can't be 'many': it must be a whole number", of a value that stands in `given`, where it is
+    found there."""
+    what, _, where = str(error).partition(" - at ")
+    if kind := _WRONG_KIND.fullmatch(what):
+        it = "each name in it" if where.startswith("`key`") else "it"
+        what = f"{it} must be {_KINDS.get(kind[1], kind[1])}"
+    value = _value_at(where, given)
+    shown = "" if value is None else f" {repr(value)[:_MAX_SHOWN]}"
+    return f"can't be{shown}: {words or what}"
+
+
+def _value_at(where: str, given: Any) -> Any:
+    """`where`: "`$.aliases[1]`"; None, which TOML hasn't: "[...]" is any of a table's."""
+    for step in re.findall(r"\w+|\.{3}", where):
+        if isinstance(given, Mapping):
+            given = given.get(step)
+        else:
+            given = given[int(step)] if isinstance(given, list) and step.isdecimal() else None
+    return given
 
 
 def _not_known(key: str, place: str, path: Path) -> ConfigError:
@@ -306,8 +344,10 @@ def _from_file(path: Path, *, must_exist: bool) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         hint = _QUOTED if _UNQUOTED.search(text) else ""
         raise ConfigError(f"{path} can't be read: {error}", hint=hint) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} can't be read: {error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} can't be read: {error}", hint="TOML is UTF-8") from error
+    except OSError as error:
+        raise ConfigError(f"{path} can't be read: {error.strerror or error}") from error
 
 
 def _by_other_tools(environ: Mapping[str, str]) -> dict[str, Any]:

@@ -96,7 +96,11 @@ def secret_of(name: str, table: KeySettings) -> str | None:
         with path_of(table.key_file).open("rb") as file:
             line = file.read(_MOST_KEY_BYTES + 1).partition(b"\n")[0].strip()
     except (OSError, ValueError) as error:
-        raise ConfigError(f"keys.{name}: key_file can't be read: {error}") from error
+        why = getattr(error, "strerror", None) or error
+        raise ConfigError(
+            f"keys.{name}: key_file {table.key_file} can't be read: {why}",
+            hint="a file whose first line is the key, and which the server's user may read",
+        ) from error
     if not 0 < len(line) <= _MOST_KEY_BYTES:
         raise ConfigError(
             f"keys.{name}: the first line of key_file {table.key_file} is no key",

@@ -78,15 +78,47 @@ def test_a_port_that_cannot_be_is_an_error(text):
 @pytest.mark.parametrize("name", ["max_queue", "port"])
 def test_a_wrong_type_is_an_error_that_names_the_variable(name):
     variable = f"EDGELLM_{name.upper()}"
-    with pytest.raises(ConfigError, match=f"{name} can't be: Expected `int`") as raised:
+    with pytest.raises(ConfigError, match=f"{name} can't be 'many': it must be a whole") as raised:
         load({variable: "many"})
     assert raised.value.hint == f"look at {variable}"
 
 
 def test_a_wrong_type_in_the_file_is_an_error_that_names_the_setting_and_the_file(tmp_path):
-    with pytest.raises(ConfigError, match="max_queue can't be") as raised:
+    with pytest.raises(ConfigError, match="max_queue can't be 'many': it must be") as raised:
         load(tmp_path=tmp_path, toml='max_queue = "many"')
     assert str(tmp_path / "config.toml") in raised.value.hint
+
+
+@pytest.mark.parametrize(
+    ("toml", "words"),
+    [
+        ("reserve = 5", "reserve can't be 5: it must be a text, in quotes"),
+        ('offline = "maybe"', "offline can't be 'maybe': it must be true or false"),
+        ('aliases = "all"', "aliases can't be 'all': it must be a list, in brackets"),
+        ('aliases = ["a", 2]', "aliases[1] can't be 2: it must be a text, in quotes"),
+        (f'aliases = "{"x" * 99}"', f"aliases can't be '{'x' * 39}: it must be"),
+        ('api_keys = "s3cret"', "api_keys can't be: it must be a list, in brackets"),
+        ("key_weights = { s3cret = [] }", "key_weights[...] can't be: it must be a number"),
+        ('health_webhook = ["https://h/s3cret"]', "health_webhook can't be: it must be a text"),
+    ],
+)
+def test_a_value_that_is_of_another_kind_is_shown_unless_it_may_be_a_secret(tmp_path, toml, words):
+    with pytest.raises(ConfigError) as raised:
+        load(tmp_path=tmp_path, toml=toml)
+    assert str(raised.value).startswith(words)
+    assert "s3cret" not in f"{raised.value} {raised.value.hint}"
+
+
+@pytest.mark.parametrize("text", ["s3cret", "s3cret=heavy", "s3cret="])
+def test_weights_that_are_none_are_told_with_their_form(text):
+    with pytest.raises(ConfigError, match="key_weights can't be: it must be a number") as raised:
+        load({"EDGELLM_KEY_WEIGHTS": text})
+    assert raised.value.hint == "look at EDGELLM_KEY_WEIGHTS, which is KEY=WEIGHT,KEY=WEIGHT"
+
+
+def test_a_file_that_cannot_be_read_is_told_without_a_number_of_the_system(tmp_path):
+    with pytest.raises(ConfigError, match=r": Is a directory$"):
+        load({"EDGELLM_CONFIG": str(tmp_path)})
 
 
 @pytest.mark.parametrize(
@@ -304,7 +336,9 @@ def test_the_hub_is_set_here_or_as_llama_cpp_was_told(tmp_path, environ, toml, h
 
 
 def test_a_hub_that_is_none_is_told_with_those_that_are():
-    with pytest.raises(ConfigError, match="hub can't be: neither huggingface nor modelscope"):
+    with pytest.raises(
+        ConfigError, match="hub can't be 'kaggle': it is neither huggingface nor modelscope"
+    ):
         load({"EDGELLM_HUB": "kaggle"})
 
 
@@ -322,6 +356,8 @@ def test_the_sandbox_is_one_of_three(mode):
 
 
 def test_another_word_for_the_sandbox_is_told_with_those_that_there_are():
-    with pytest.raises(ConfigError, match="sandbox can't be: neither auto, on nor off") as raised:
+    with pytest.raises(
+        ConfigError, match="sandbox can't be 'yes': it is neither auto, on nor off"
+    ) as raised:
         load({"EDGELLM_SANDBOX": "yes"})
     assert "EDGELLM_SANDBOX" in raised.value.hint

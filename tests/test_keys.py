@@ -119,3 +119,6 @@ def test_a_key_file_without_a_key_in_its_first_line_is_told_by_the_name(tmp_path
     with pytest.raises(ConfigError, match=r"keys\.anna: .*key_file") as raised:
         config.all_keys()
     assert "s3cret" not in str(raised.value)
+    assert "Errno" not in str(raised.value)
+    assert str(tmp_path / "k") in str(raised.value)
+    assert raised.value.hint

@@ -25,7 +25,7 @@ from edgellm.cli.flags.pins import Pins, flags_of
 from edgellm.cli.flags.seeing import Seeing
 from edgellm.cli.flags.table_names import Meant, meant_by
 from edgellm.cli.flags.wishes import Wishes
-from edgellm.config import Config, config_path
+from edgellm.config import Config, config_path, why_not
 from edgellm.errors import BadRequest, ConfigError, EdgellmError
 from edgellm.values import frozen
 
@@ -215,9 +215,8 @@ def _converted(where: str, given: Mapping[str, Any], kind: Any, under: str = "")
     try:
         return msgspec.convert(given, kind, str_keys=True)  # TOML's are never numbers
     except msgspec.ValidationError as error:
-        what, _, place = str(error).partition(" - at ")
-        key = place.partition("$.")[2].rstrip("`")
-        raise ConfigError(f"{where}: {under}{key} can't be: {what}") from error
+        key = str(error).partition(" - at ")[2].partition("$.")[2].rstrip("`")
+        raise ConfigError(f"{where}: {under}{key} {why_not(error, given)}") from error
 
 
 def _check_rest(rest: _Rest) -> None:

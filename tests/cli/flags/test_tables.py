@@ -140,13 +140,17 @@ def test_a_model_has_its_table_by_whichever_of_its_names_also_that_of_ps(
         ('mmproj = "x.gguf"\nno_mmproj = true', "mmproj and no_mmproj exclude each other", ""),
         ("pinned = true\nsleep_idle_seconds = 5", "pinned is to stay", "leave one out"),
         ("sleep_idle_seconds = nan", "sleep_idle_seconds nan is no time", "inf is never"),
-        ('pinned = "always"', "pinned can't be: Expected `bool`, got `str`", ""),
-        ('aliases = "x"', "aliases can't be: Expected `array`, got `str`", ""),
+        ('pinned = "always"', "pinned can't be 'always': it must be true or false", ""),
+        ('aliases = "x"', "aliases can't be 'x': it must be a list, in brackets", ""),
         ('name = ""', "'' is no name", ""),
         ('aliases = ["*"]', "'*' is no name", ""),
         ("sampling = {temprature = 1}", "sampling.temprature is not known", "mean temperature?"),
         ("sampling = {temperature = 50}", "sampling.temperature can't be", ""),
-        ("sampling = {logit_bias = {a = 1}}", "sampling.logit_bias can't be: Expected `int`", ""),
+        (
+            "sampling = {logit_bias = {a = 1}}",
+            "sampling.logit_bias can't be: each name in it must be a whole number",
+            "",
+        ),
         ('sampling = {samplers = "zz"}', "sampling.samplers: 'z' is none of", ""),
     ],
 )
@@ -182,7 +186,7 @@ def test_a_model_is_named_once_and_by_a_name_that_there_is(
 
 
 def test_what_is_no_table_is_told_by_its_name(settings):
-    with pytest.raises(ConfigError, match=r"models\.demo can't be: Expected `object`"):
+    with pytest.raises(ConfigError, match=r"models\.demo can't be: it must be a table"):
         settings("[models]\ndemo = 3")
 
 
