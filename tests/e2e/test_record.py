@@ -19,6 +19,14 @@ def test_a_server_is_recorded_and_what_is_recorded_can_be_read(demo_home, tmp_pa
     assert f"{len(moments)} moments recorded" in done.err
 
 
+def test_an_interval_that_is_longer_than_all_of_it_is_not_waited_for(demo_home, tmp_path):
+    file = tmp_path / "a.rec"
+    done = demo_home.run("record", str(file), "--interval", "3600", "--seconds", "0.2")
+
+    assert done.code == 0, done.err
+    assert "1 moment recorded" in done.err
+
+
 def test_a_replay_without_a_terminal_says_what_it_needs(demo_home, tmp_path):
     file = tmp_path / "a.rec"
     demo_home.run("record", str(file), "--seconds", "0.5")

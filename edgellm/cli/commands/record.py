@@ -53,7 +53,8 @@ def record(
             f"nothing was recorded: {url} did not answer",
             hint="is it running, and is that its address? edgellm ps",
         )
-    say(f"{n_moments} moments recorded; {file} has {n_bytes:,} bytes")
+    count = "1 moment" if n_moments == 1 else f"{n_moments} moments"
+    say(f"{count} recorded; {file} has {n_bytes:,} bytes")
 
 
 def _recorded(file: Path, url: str, interval_s: float, seconds: float | None) -> int:
@@ -75,17 +76,21 @@ def _recorded(file: Path, url: str, interval_s: float, seconds: float | None) ->
 def _follow(
     client: "Client", recorder: "Recorder", interval_s: float, seconds: float | None
 ) -> None:
+    """Until `seconds` are over, however long an interval is; None: until Ctrl-C."""
     import time
+    from math import inf
 
     from edgellm.errors import NotServing
 
-    began_s = next_s = time.monotonic()
-    while seconds is None or time.monotonic() - began_s < seconds:
+    next_s = time.monotonic()
+    ends_s = inf if seconds is None else next_s + seconds
+    while time.monotonic() < ends_s:
         try:
             recorder.add(time.time(), client.status())
         except NotServing:
             recorder.flush()  # it may come back; the gap in the times tells
         if interval_s >= 1:
             recorder.flush()
-        next_s = max(next_s + interval_s, time.monotonic())
-        time.sleep(next_s - time.monotonic() if next_s > time.monotonic() else 0)
+        now_s = time.monotonic()
+        next_s = max(next_s + interval_s, now_s)
+        time.sleep(max(0.0, min(next_s, ends_s) - now_s))
