@@ -65,6 +65,7 @@ _OPENAI = (
     ("/responses/{id}/cancel", stored.cancel, "POST"),
     ("/conversations", stored.refuse, "POST"),
     ("/audio/transcriptions", audio.transcribe, "POST"),
+    ("/audio/translations", stored.refuse, "POST"),
     ("/embeddings", embeddings.embeddings, "POST"),
     ("/load_lora_adapter", lora.load_adapter, "POST"),
     ("/unload_lora_adapter", lora.unload_adapter, "POST"),

@@ -38,7 +38,9 @@ MAX_HEADERS = 100
 MAX_BODY_BYTES = 16 * MIB  # of one request
 OPEN_PATHS = frozenset({"/health", "/v1/health"})  # no key needed: it tells nothing
 _OWN_PATHS = "/edgellm/"  # what ends the server is there, and only its own programs ask for it
-_FORM_PATHS = frozenset({"/v1/audio/transcriptions", "/audio/transcriptions"})
+_FORM_PATHS = frozenset(
+    f"{v1}/audio/{what}" for v1 in ("/v1", "") for what in ("transcriptions", "translations")
+)
 # What tools say when nobody tells them: curl and PowerShell a form, `fetch` outside a browser text.
 _UNDECLARED = ("", "application/x-www-form-urlencoded", "text/plain")
 # `Origin` comes with every POST of a page, a form or a beacon (Fetch: "append a request `Origin`

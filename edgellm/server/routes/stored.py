@@ -24,6 +24,8 @@ _INSTEAD = {  # by the path's last step
     "model sum the conversation up, and begin anew with that as input",
     "conversations": "a conversation is its responses: name the one that goes before as "
     "previous_response_id",
+    "translations": "/v1/audio/transcriptions does what its prompt says: Translate the recording "
+    "into English",
 }
 
 

@@ -103,6 +103,15 @@ def test_what_openai_does_beside_is_refused_with_what_does_the_same(live, path, 
     assert instead in answer.json()["error"]["message"]
 
 
+@pytest.mark.parametrize("v1", ["/v1", ""])
+def test_who_wants_a_translation_of_a_recording_is_told_how_it_is_asked_for(live, v1):
+    files = {"file": b"RIFF"}
+    answer = httpx2.post(f"{live.url}{v1}/audio/translations", files=files, data={"model": "tiny"})
+    told = answer.json()["error"]
+    assert (answer.status_code, told["code"]) == (404, "not_served")
+    assert "/v1/audio/transcriptions does what its prompt says" in told["message"]
+
+
 def test_a_deleted_one_is_gone(client):
     first = ask(client)
     second = ask(client, previous_response_id=first.id)
