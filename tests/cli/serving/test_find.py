@@ -77,7 +77,7 @@ def test_settings_that_can_not_be_are_told_as_such_and_no_server_is_to_be_killed
     path = tmp_path / "config.toml"
     path.write_text('[keys.anna]\nkey_file = "/no/such/file"\nadmin = true\n')
     monkeypatch.setenv("EDGELLM_CONFIG", str(path))
-    with pytest.raises(ConfigError, match=r"keys\.anna: key_file can't be read"):
+    with pytest.raises(ConfigError, match=r"keys\.anna: key_file /no/such/file can't be read"):
         look()
 
 
