@@ -37,7 +37,8 @@ class ImageHosts:
         so does what is no request at all: who reads it next refuses it in better words.
 
         Raises BadRequest that names the part, HTTPProblem when `hold` has no room for what came,
-        and before anything is fetched what `check_model` raises for the model that is asked.
+        and before anything is fetched what `check_model` raises for the model that is asked; "":
+        for none.
         """
         if not self._hosts or not any(word in body for word in _PICTURES):
             return body
@@ -49,8 +50,10 @@ class ImageHosts:
                   if self._fetchable(holder[key])]  # fmt: skip
         if not wanted:
             return body
-        if isinstance(model := decoded.get("model"), str):
-            check_model(model)
+        model = decoded.get("model") or ""
+        if not isinstance(model, str):
+            return body
+        check_model(model)
         async with self._turns, httpx2.AsyncClient(trust_env=False, timeout=_PATIENCE_S) as client:
             left = _MAX_TOTAL_BYTES
             for holder, key, where in wanted[:MAX_PICTURES]:

@@ -72,12 +72,24 @@ def fetched(hosts, body, room_bytes=64 * MIB, check_model=str):
     return asyncio.run(run())
 
 
-def test_for_a_model_that_may_not_be_asked_nothing_is_fetched(web, here):
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [({"model": "other"}, "'other'"), ({}, "no generative"), ({"model": None}, "no generative")],
+)
+def test_for_a_model_that_may_not_be_asked_nothing_is_fetched(web, here, model, words):
     part = {"type": "image_url", "image_url": {"url": f"http://{here}/red.png"}}
-    body = {"model": "other", "messages": [{"role": "user", "content": [part]}]}
-    with pytest.raises(ModelNotFound, match="'other'"):
-        fetched([here], body, check_model=Models().find)
+    body = model | {"messages": [{"role": "user", "content": [part]}]}
+    with pytest.raises(ModelNotFound, match=words):
+        fetched([here], body, check_model=Models().generative)
     assert web.asked == []
+
+
+def test_for_a_model_that_is_no_name_nothing_is_fetched(web, here):
+    part = {"type": "image_url", "image_url": {"url": f"http://{here}/red.png"}}
+    body = fetched([here], {"model": 5, "messages": [{"role": "user", "content": [part]}]})
+    assert web.asked == []
+    with pytest.raises(BadRequest, match="model"):
+        chat_request(body, "__mark__")
 
 
 @pytest.mark.parametrize("as_string", [True, False])
