@@ -4,6 +4,7 @@ The selector makes it, the CLI prints it, the runner obeys it and decides nothin
 Words are llama.cpp's: `n_ctx` is its total over all sequences, `n_ctx_seq` one conversation's.
 """
 
+from collections.abc import Iterable
 from dataclasses import field, replace
 from typing import Literal, NamedTuple
 
@@ -79,6 +80,11 @@ class Candidate:
     projector_bytes: int = 0  # that it takes of the first accelerator, or of the host
     modalities: tuple[Modality, ...] | None = None  # that it takes; None: its header wasn't read
     draft: "DraftFile | None" = None  # a smaller model that guesses for it, or its own head
+
+
+def candidate_of(candidates: Iterable[Candidate], file: str) -> Candidate:
+    """The one whose file it is, as a plan names it; one of them has to be."""
+    return next(one for one in candidates if one.file == file)
 
 
 @frozen

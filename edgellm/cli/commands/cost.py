@@ -78,13 +78,14 @@ def _predicted(model: str, config: "Config") -> tuple["Pace", tuple["Candidate",
     from edgellm.cli.preparing.planning import planned
     from edgellm.cli.preparing.resolve import resolve
     from edgellm.cli.preparing.wanted import Wanted
+    from edgellm.selector.plan import candidate_of
 
     goal = Wanted.of(model, config, Wishes()).wish.goal
     found = resolve(model, config, plan_only=True)
     plan = planned(machine.recall(), found.candidates, goal, asks_oracle=False)
     tok_s = plan.decode_tok_s.p50 if plan.decode_tok_s else None
     pace = Pace(plan.model, tok_s, "predicted, one stream", plan.power_w, "the boards' limits")
-    return pace, tuple(c for c in found.candidates if c.file == plan.file)
+    return pace, (candidate_of(found.candidates, plan.file),)
 
 
 def measured(url: str, status: "Status", model: "ModelStatus") -> "Pace":

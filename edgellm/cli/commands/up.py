@@ -15,7 +15,6 @@ from edgellm.cli.flags.wishes import Wishes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from edgellm.cli.preparing.best import Choice
     from edgellm.cli.preparing.prepare import Prepared
@@ -92,8 +91,6 @@ def _chooses_itself(model: str) -> "BadRequest":
 
 def _watch(there: "AlreadyServing") -> None:
     """Its screen in place of one more server's."""
-    from functools import partial
-
     from edgellm.cli.flags.keys import key_for
     from edgellm.cli.output import say
     from edgellm.cli.serving.find import host_flag
@@ -164,7 +161,7 @@ def _resolved(found: "Choice | None") -> "Resolved":
 
     if not found:
         return demo()
-    return Resolved(found.name, (found.candidate,), lambda wanted, progress: _path(found))
+    return Resolved(found.name, (found.candidate,))
 
 
 def _wished(
@@ -269,12 +266,6 @@ def _behind_screen(chosen: _Chosen, say_last: "Callable[[str], None]") -> "Insta
             config, hardware, wished, unsaid, None, partial(fetch, chosen.flags), say_last
         ),
     )
-
-
-def _path(found: "Choice") -> "Path":
-    from pathlib import Path
-
-    return Path(found.candidate.file)
 
 
 def _gb(best: "Choice") -> str:

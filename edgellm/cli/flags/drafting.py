@@ -69,12 +69,11 @@ def with_drafts(
     if resolved.draft is None or goal.speculate == "off":
         return resolved.candidates, goal
     from edgellm.cli.preparing.planning import planned
-    from edgellm.selector.plan import DraftFile
+    from edgellm.selector.plan import DraftFile, candidate_of
 
     small = resolved.draft.candidates
     chosen = planned(hardware, small, draft_goal(), asks_oracle=False).file
-    (spec,) = (one.spec for one in small if one.file == chosen)
-    file = DraftFile(chosen, spec)
+    file = DraftFile(chosen, candidate_of(small, chosen).spec)
     candidates = [replace(one, draft=file) for one in resolved.candidates]
     return candidates, replace(goal, speculate="draft")
 

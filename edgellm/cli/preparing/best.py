@@ -29,7 +29,7 @@ from edgellm.models.known.ratings import Kind, Rating
 from edgellm.models.names import CatalogReference, HubReference, parse_reference
 from edgellm.probe.hardware import Hardware
 from edgellm.selector.choose import choose
-from edgellm.selector.plan import Candidate, Goal, Plan, Range
+from edgellm.selector.plan import Candidate, Goal, Plan, Range, candidate_of
 from edgellm.selector.profiles import Profiles, Workload
 from edgellm.selector.quality import weight_kld
 from edgellm.selector.search.glance import glance, may_reach
@@ -103,7 +103,7 @@ def balanced_choice(
         return None
     if plan.decode_tok_s is None:
         return None
-    chosen = next(one for one in candidates if one.file == plan.file)
+    chosen = candidate_of(candidates, plan.file)
     kld = weight_kld(profiles.quality, chosen.quant, chosen.spec)
     is_whole = kld <= _acceptable(profiles)
     workload = profiles.workload(goal.use)

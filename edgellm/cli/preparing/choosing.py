@@ -9,7 +9,7 @@ from edgellm.cli.preparing.planning import planned
 from edgellm.cli.preparing.resolve import Resolved
 from edgellm.cli.preparing.wish import Wish
 from edgellm.probe.hardware import Hardware
-from edgellm.selector.plan import Candidate, Goal, Plan
+from edgellm.selector.plan import Candidate, Goal, Plan, candidate_of
 from edgellm.values import frozen
 
 
@@ -39,7 +39,7 @@ def _chosen(resolved: Resolved, hardware: Hardware, goal: Goal, is_planned: bool
     if len(candidates) == 1 and resolved.is_local and not is_planned:
         return Chosen(resolved, resolved.candidates[0], goal, draft)
     plan = planned(hardware, candidates, goal, asks_oracle=False)
-    wanted = next(one for one in resolved.candidates if one.file == plan.file)
+    wanted = candidate_of(resolved.candidates, plan.file)
     return Chosen(resolved, wanted, goal, draft, plan)
 
 
@@ -48,5 +48,4 @@ def _named(draft: Resolved, candidate: Candidate) -> Chosen | None:
     file = candidate.draft
     if file is None:
         return None
-    wanted = next(one for one in draft.candidates if one.file == file.path)
-    return Chosen(draft, wanted, draft_goal())
+    return Chosen(draft, candidate_of(draft.candidates, file.path), draft_goal())

@@ -25,7 +25,7 @@ from edgellm.models import local
 from edgellm.models.bundles.gathering import Gathered, gather
 from edgellm.models.names import HubReference, PathReference, parse_reference
 from edgellm.models.stored import StoredModel
-from edgellm.selector.plan import Candidate
+from edgellm.selector.plan import Candidate, candidate_of
 
 
 def brought(text: str, config: Config, described: Described) -> StoredModel:
@@ -87,4 +87,4 @@ def _suited(resolved: Resolved, config: Config, described: Described) -> Candida
         is_here=described.is_here,
         machine_flags=described.words,
     )
-    return next(one for one in resolved.candidates if one.file == plan.file)
+    return candidate_of(resolved.candidates, plan.file)

@@ -16,7 +16,7 @@ from edgellm.errors import BadRequest, ConfigError, ModelNotFound, NetworkError,
 from edgellm.models.fetching.download import Progress
 from edgellm.models.hubs import address_of
 from edgellm.models.names import NO_LABEL, HubReference, parse_reference
-from edgellm.selector.plan import Candidate
+from edgellm.selector.plan import Candidate, candidate_of
 from edgellm.units import format_bytes
 
 
@@ -102,4 +102,4 @@ def _suited(text: str, resolved: Resolved, config: Config) -> Candidate:
         return resolved.candidates[0]
     goal = Wanted.of(text, config, Wishes()).wish.goal
     plan = choose(machine.look(), resolved.candidates, goal, profiles_here(), explained=False)
-    return next(one for one in resolved.candidates if one.file == plan.file)
+    return candidate_of(resolved.candidates, plan.file)

@@ -10,6 +10,7 @@ very plan. What `edgellm tune` found for the file goes in here, where no flag sa
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from math import inf
 from pathlib import Path
 
@@ -94,9 +95,7 @@ def fetched(
             name=plan.model,
             path=path,
             plan=plan,
-            replan=lambda failed, n_before: planned_smaller(
-                failed, n_before, machine, (one,), goal
-            ),
+            replan=partial(planned_smaller, hardware=machine, candidates=(one,), goal=goal),
             template=_template(here.headers[0]),
             spec=here.spec,
             headers=here.headers,

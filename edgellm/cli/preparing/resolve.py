@@ -56,13 +56,17 @@ DEMO = "demo"
 Fetch = Callable[[Candidate, "Progress"], Path]
 
 
+def _lies_here(wanted: Candidate, progress: "Progress") -> Path:
+    return Path(wanted.file)
+
+
 @frozen
 class Resolved:
     """`fetch` brings a candidate's file to this disk, if it isn't there, and says where it lies."""
 
     name: str
     candidates: tuple[Candidate, ...]
-    fetch: Fetch
+    fetch: Fetch = _lies_here
     is_local: bool = True
     projector: Path | None = None  # the user's own; else one that lies beside the model is used
     is_blind: bool = False  # none is to be used
@@ -133,7 +137,7 @@ def on_disk(path: Path, name: str | None = None, quant: str | None = None) -> Re
         headers=headers,
         projector=local.projector_beside(path),
     )
-    return Resolved(candidate.name, (candidate,), lambda wanted, progress: Path(wanted.file))
+    return Resolved(candidate.name, (candidate,))
 
 
 def hub_reference_of(reference: Reference) -> HubReference:
@@ -204,7 +208,7 @@ def _elsewhere(reference: ElsewhereReference) -> Resolved:
 
     models = found_by(reference)
     candidates = found_candidates(models) or (found_candidate(models[0]),)
-    return Resolved(reference.text, candidates, lambda wanted, progress: Path(wanted.file))
+    return Resolved(reference.text, candidates)
 
 
 def _stored(reference: HubReference, config: Config, name: str | None = None) -> Resolved | None:
@@ -220,8 +224,7 @@ def _stored(reference: HubReference, config: Config, name: str | None = None) ->
     candidates = stored_candidates(store.of(reference), name)
     if not candidates:
         return None
-    shown = name or candidates[0].source
-    return Resolved(shown, candidates, lambda wanted, progress: Path(wanted.file))
+    return Resolved(name or candidates[0].source, candidates)
 
 
 def _one_stored(path: Path, shown: str, address: str, reference: HubReference) -> Resolved:

@@ -23,11 +23,9 @@ from edgellm.config import Config
 from edgellm.errors import EdgellmError
 from edgellm.models.elsewhere.found import FoundModel
 from edgellm.models.elsewhere.tools import found_models
-from edgellm.models.fetching.download import Progress
 from edgellm.models.known import catalog
 from edgellm.models.stored import StoredModel
 from edgellm.probe.hardware import Hardware
-from edgellm.selector.plan import Candidate
 from edgellm.values import frozen
 
 _MOST_TURNS = 8  # more share what past conversations may take as if they were so many
@@ -96,7 +94,7 @@ class Shelf:
         wish, named = replace(one.wish, name=None), filter(None, (one.wish.name,))
         goal = replace(wish.goal, n_turns=self._n_turns)
         choice = chosen(replace(one.dressed(resolved), wish=wish), self._hardware, goal)
-        made = fetched(choice, self._hardware, fetching=_lies_here, asks_oracle=False)
+        made = fetched(choice, self._hardware, asks_oracle=False)
         made = replace(made, aliases=(*named, *made.aliases))
         if not made.is_pinned:
             return replace(made, sleeps=True, may_go=True)
@@ -111,15 +109,7 @@ def _resolved(model: StoredModel | FoundModel) -> Resolved:
     """Raises ModelNotFound, StorageError, BadGGUF."""
     if isinstance(model, StoredModel):
         return on_disk(model.path, model.name, model.quant)
-    return Resolved(model.name, (found_candidate(model),), _own_file)
-
-
-def _own_file(wanted: Candidate, progress: Progress) -> Path:
-    return Path(wanted.file)
-
-
-def _lies_here(resolved: Resolved, wanted: Candidate) -> Path:
-    return Path(wanted.file)
+    return Resolved(model.name, (found_candidate(model),))
 
 
 def _in_catalog(model: StoredModel | FoundModel) -> Iterator[str]:

@@ -13,7 +13,7 @@ from edgellm.selector.plan import Goal
 
 
 def resolved(*candidates):
-    return Resolved(candidates[0].name, candidates, lambda wanted, progress: None)
+    return Resolved(candidates[0].name, candidates)
 
 
 def test_without_a_draft_model_nothing_changes():
