@@ -31,12 +31,10 @@ def read_header(path: Path) -> GGUFHeader:
     try:
         if stat.S_ISFIFO(path.stat().st_mode):  # nobody may ever write to it
             raise StorageError(f"{path.name} is a pipe", hint="keep what comes in a file")
-        with path.open("rb") as file:
+        with path.open("rb") as file, _named(path):
             return header_of(file)
     except OSError as error:
         raise unreadable(path, error) from error
-    except BadGGUF as error:
-        raise BadGGUF(f"{path.name}: {error}", hint=error.hint) from error
 
 
 def header_of(file: BinaryIO) -> GGUFHeader:
@@ -98,7 +96,8 @@ def read_model(path: Path) -> tuple[tuple[GGUFHeader, ...], ModelSpec]:
             f"{path.name} is a raw piece of a file", hint="join the pieces with cat first"
         )
     headers = read_headers(path)
-    return headers, model_spec(headers, model_name(path), quant_label(path.name))
+    with _named(path):
+        return headers, model_spec(headers, model_name(path), quant_label(path.name))
 
 
 def read_spec(path: Path) -> ModelSpec:
@@ -133,8 +132,16 @@ def check(path: Path) -> None:
 
     Costs a tenth of a second on a large vocabulary: once, before the first native load.
     """
+    first = read_headers(path)[0]
+    with _named(path):
+        check_vocabulary(first)
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Puts the file's name before what is wrong with it."""
     try:
-        check_vocabulary(read_headers(path)[0])
+        yield
     except BadGGUF as error:
         raise BadGGUF(f"{path.name}: {error}", hint=error.hint) from error
 

@@ -134,7 +134,13 @@ _FIRST_LAYER: Final = ("token_embd_norm.", "per_layer_model_proj.", "per_layer_p
 _TIED_ENCODERS: Final = frozenset({"dream", "gemma-embedding", "llada"})  # the others have no head
 _DENSE_WITHOUT_EXPERTS: Final = frozenset({"hunyuan-dense", "hunyuan_vl"})  # whatever is stated
 _ADAPTER_PART: Final = ".lora_"  # what anatomy/adapters.py may put beside a matrix, and no file
-_NOT_MODELS: Final = {"adapter": "an adapter (LoRA)", "imatrix": "an importance matrix"}
+_NOT_MODELS: Final = {
+    "adapter": (
+        "an adapter (LoRA)",
+        "give the file of the model that it was trained for; --lora puts this one beside it",
+    ),
+    "imatrix": ("an importance matrix", "llama-quantize reads it; give the model's own file"),
+}
 # Without this tensor llama.cpp takes a file for one whose draft blocks lie elsewhere, and its
 # graphs assert that it is there (src/models/*.cpp, graph_mtp).
 _DRAFT_JOINT: Final = ".nextn.eh_proj.weight"
@@ -286,7 +292,8 @@ class _Weights:
 def _servable_architecture(header: GGUFHeader) -> str:
     kind = header.text("general.type") or "model"
     if kind in _NOT_MODELS:
-        raise BadGGUF(f"this is {_NOT_MODELS[kind]}, not a model")
+        what, hint = _NOT_MODELS[kind]
+        raise BadGGUF(f"this is {what}, not a model", hint=hint)
     if header.architecture == "clip":
         raise BadGGUF(
             "this is a projector (mmproj), not a model",

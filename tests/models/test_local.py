@@ -68,6 +68,9 @@ def test_a_file_that_is_no_gguf_is_bad(tmp_path: Path, data: bytes):
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n", "git lfs pull"),
         (b"<!DOCTYPE html><html></html>", "web page"),
         (b"<!doctype html><html></html>", "web page"),
+        (b"<html><body>Not found</body></html>", "web page"),
+        (b"\x10\0\0\0\0\0\0\0" + b'{"w":{"dtype":"F32"', "convert_hf_to_gguf.py"),
+        (b"PK\x03\x04 a PyTorch file", "convert_hf_to_gguf.py"),
     ],
 )
 def test_what_lies_in_a_models_place_is_told(tmp_path: Path, data: bytes, hint: str):
@@ -76,6 +79,21 @@ def test_what_lies_in_a_models_place_is_told(tmp_path: Path, data: bytes, hint: 
     with pytest.raises(BadGGUF, match="not a GGUF") as told:
         read_header(path)
     assert hint in told.value.hint
+
+
+def test_an_empty_file_is_called_so(tmp_path: Path):
+    path = tmp_path / "m-Q8_0.gguf"
+    path.touch()
+    with pytest.raises(BadGGUF, match=r"m-Q8_0\.gguf: the file is empty"):
+        read_header(path)
+
+
+def test_what_is_wrong_with_a_model_is_told_with_its_files_name(tmp_path: Path):
+    path = tmp_path / "adapter.gguf"
+    path.write_bytes(gguf_bytes({"general.architecture": "llama", "general.type": "adapter"}))
+    with pytest.raises(BadGGUF, match=r"adapter\.gguf: this is an adapter") as raised:
+        read_spec(path)
+    assert "--lora" in raised.value.hint
 
 
 def test_a_missing_file_and_a_folder_have_their_own_errors(tmp_path: Path):

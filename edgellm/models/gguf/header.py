@@ -9,6 +9,7 @@ It is nowhere laxer than llama.cpp's own reader (ggml/src/gguf.cpp): the same li
 ones, tensors back to back without gap or overlap, no name twice.
 """
 
+import re
 import struct
 from collections.abc import Mapping
 from math import prod
@@ -38,13 +39,16 @@ _ALIGNMENT: Final = "general.alignment"
 _DEFAULT_ALIGNMENT: Final = 32
 # llama.cpp asserts on their type, where it throws for others.
 _TYPED: Final = {_ALIGNMENT: (UINT32, "uint32"), "adapter.lora.alpha": (FLOAT32, "float32")}
-# What lies in a model's place, mostly.
+# What often lies in a model's place, by how it begins, and what to do about it.
 _WEB_PAGE: Final = "it is a web page: the address was of the model's page, not of its file"
-_INSTEAD: Final = {
-    b"vers": "it is git's pointer to the file: `git lfs pull` in its folder fetches it",
-    b"<!DO": _WEB_PAGE,
-    b"<!do": _WEB_PAGE,
-}
+_OTHER_FORMAT: Final = "llama.cpp's convert_hf_to_gguf.py makes a GGUF file of its repository"
+_LOOKALIKES: Final = (
+    (re.compile(rb"version https://git-lfs"),
+     "it is git's pointer to the file: `git lfs pull` in its folder fetches it"),
+    (re.compile(rb"\s*<(?:!doctype )?html", re.IGNORECASE), _WEB_PAGE),
+    (re.compile(rb"PK\x03\x04"), f"it is a zip archive, as PyTorch's models are: {_OTHER_FORMAT}"),
+    (re.compile(rb".{8}\{\"", re.DOTALL), f"it is a safetensors file: {_OTHER_FORMAT}"),
+)  # fmt: skip
 _FIRST_PREFIX_BYTES: Final = 64 << 10
 _GUESSED_FILE_TYPE: Final = 1024  # LLAMA_FTYPE_GUESSED, a flag
 _NO_TOKEN: Final = 0xFFFF_FFFF  # LLAMA_TOKEN_NULL, written as a uint32
@@ -221,11 +225,13 @@ def parse_header(prefix: bytes, file_bytes: int | None = None) -> GGUFHeader | N
 
 
 def _header(cursor: Cursor) -> GGUFHeader:
+    if cursor.file_bytes == 0:
+        raise BadGGUF("the file is empty", hint=FETCH_AGAIN)
     magic = cursor.take(4)
     if magic != b"GGUF":
         raise BadGGUF(
             f"not a GGUF file: it starts with {repr(magic)[1:]}, not with 'GGUF'",
-            hint=_INSTEAD.get(magic, ""),
+            hint=next((hint for start, hint in _LOOKALIKES if start.match(cursor.data)), ""),
         )
     version = cursor.u32()
     if version not in (2, 3):
