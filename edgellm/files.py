@@ -15,6 +15,13 @@ def path_of(text: str) -> Path:
     return Path(os.path.expanduser(text))  # noqa: PTH111 - see above
 
 
+def folder_there(folder: Path) -> Path:
+    """It, or the nearest one above it that exists: whose disk it will be on once it is made."""
+    while not folder.exists():
+        folder = folder.parent
+    return folder
+
+
 def write_whole(path: Path, data: bytes) -> None:
     """Whole or not at all, and nothing left beside it; for this user's eyes only. Not to be counted
     on after a power cut. Raises OSError."""

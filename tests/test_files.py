@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from edgellm.files import boot_id, path_of, sync_folder, write_durably, write_whole
+from edgellm.files import boot_id, folder_there, path_of, sync_folder, write_durably, write_whole
 
 
 def test_a_path_begins_at_ones_home_where_it_says_so(monkeypatch, tmp_path):
@@ -74,3 +74,8 @@ def test_a_boot_has_the_name_that_the_kernel_tells_or_none(tmp_path):
     assert boot_id(tmp_path / "none") is None
     told.write_text("\n")
     assert boot_id(told) is None
+
+
+def test_a_folder_that_is_yet_to_be_made_is_on_the_disk_of_the_nearest_one(tmp_path):
+    assert folder_there(tmp_path) == tmp_path
+    assert folder_there(tmp_path / "cache" / "hub") == tmp_path

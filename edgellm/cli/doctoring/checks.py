@@ -28,6 +28,7 @@ from edgellm.cli.preparing.store import store_of
 from edgellm.cli.serving.find import statuses
 from edgellm.config import Config
 from edgellm.errors import EdgellmError
+from edgellm.files import folder_there
 from edgellm.meter.sample import Sample
 from edgellm.meter.sensors import sampler_for
 from edgellm.models.fetching.hub import offline_by_environment
@@ -59,9 +60,7 @@ def examine(config: Config, waiting: Callable[[machine.Waits], None]) -> tuple[F
 
 def gather(config: Config, waiting: Callable[[machine.Waits], None]) -> Place:
     folder = store_of(config).root
-    there = folder
-    while not there.exists():
-        there = there.parent
+    there = folder_there(folder)
     demo = resources.demo_model()
     hardware = detect(this_machine(ask_again=True), waiting=waiting)
     sensors = SystemSources(Path(config.sensors_root))

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 from math import inf, log2
-from pathlib import Path
 
 from edgellm.cli.preparing.planning import profiles_here
 from edgellm.cli.preparing.resolve import (
@@ -23,6 +22,7 @@ from edgellm.cli.preparing.resolve import (
 from edgellm.cli.preparing.store import store_of
 from edgellm.config import Config
 from edgellm.errors import BadRequest, DoesNotFit, ModelNotFound
+from edgellm.files import folder_there
 from edgellm.models.elsewhere.tools import found_models
 from edgellm.models.known import catalog, ratings
 from edgellm.models.known.ratings import Kind, Rating
@@ -207,7 +207,8 @@ def _rating_of_repo(repo: str, candidates: Sequence[Candidate], kind: Kind) -> R
 
 def best_to_download(config: Config, hardware: Hardware, goal: Goal) -> Choice | None:
     """By the catalog alone: nobody is asked. Leaves out what the disk has no room for."""
-    room = _free_disk_bytes(store_of(config).root) * _FREE_DISK_RATIO
+    folder = folder_there(store_of(config).root)
+    room = shutil.disk_usage(folder).free * _FREE_DISK_RATIO
     offered = (one for one in catalog.load_catalog() if one.family in _OFFERED_FAMILIES)
     models = (
         (
@@ -217,9 +218,3 @@ def best_to_download(config: Config, hardware: Hardware, goal: Goal) -> Choice |
         for entry in offered
     )
     return best_of((model for model in models if model[0]), hardware, goal)
-
-
-def _free_disk_bytes(folder: Path) -> int:
-    while not folder.exists():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from edgellm.errors import BadBundle, ModelNotFound, WrongContent
+from edgellm.files import folder_there
 from edgellm.models.bundles.hub import BundleHub
 from edgellm.models.bundles.manifest import BundledModel
 from edgellm.models.bundles.reading import Bundle
@@ -36,10 +37,9 @@ def coming(store: Store, models: Sequence[BundledModel]) -> tuple[Coming, ...]:
 
 def check_room(store: Store, models: Sequence[Coming]) -> None:
     """For all together: what two of them share comes once. Raises StorageError."""
-    folder = store.root
-    while not folder.exists():
-        folder = folder.parent
-    check_space(folder, missing_together_bytes(store, [one.model for one in models]))
+    check_space(
+        folder_there(store.root), missing_together_bytes(store, [one.model for one in models])
+    )
 
 
 def missing_together_bytes(store: Store, models: Sequence[BundledModel]) -> int:
