@@ -34,6 +34,16 @@ def print_json(value: Any) -> None:
     print(re.sub(r"[\x7f-\x9f]", lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
+def agrees(question: str, *, usually: bool) -> bool:
+    """Asks on the terminal. Enter alone is `usually`, the end of the input (Ctrl-D) no."""
+    try:
+        answer = input(f"{question} {'[Y/n]' if usually else '[y/N]'} ").strip().lower()
+    except EOFError:
+        print()
+        return False
+    return answer in ("y", "yes") if answer else usually
+
+
 def is_terminal() -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty()
 

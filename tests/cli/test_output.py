@@ -1,9 +1,12 @@
+import io
 import json
 import os
 import subprocess
 import sys
 
-from edgellm.cli.output import print_json, say, say_error
+import pytest
+
+from edgellm.cli.output import agrees, print_json, say, say_error
 from edgellm.errors import BadRequest
 
 
@@ -88,3 +91,15 @@ def test_a_word_on_the_way_waits_for_no_heavy_import():
     )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (ran.stdout, ran.stderr) == ("[]\n", "looking …\n")
+
+
+@pytest.mark.parametrize(
+    ("typed", "usually_yes", "usually_no"),
+    [("\n", True, False), ("Yes\n", True, True), ("no\n", False, False), ("", False, False)],
+)
+def test_enter_alone_is_the_usual_answer_and_the_end_of_the_input_is_no(
+    monkeypatch, typed, usually_yes, usually_no
+):
+    for usually, agreed in ((True, usually_yes), (False, usually_no)):
+        monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
+        assert agrees("download it?", usually=usually) is agreed

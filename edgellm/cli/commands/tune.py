@@ -109,7 +109,7 @@ def _warn_of_servers() -> None:
 
 def _tune_power(prepared: "Prepared", hardware: "Hardware", *, asks: bool, as_json: bool) -> None:
     from edgellm.cli.measuring import power
-    from edgellm.cli.output import is_terminal, print_json, say
+    from edgellm.cli.output import agrees, is_terminal, print_json, say
     from edgellm.errors import BadRequest
     from edgellm.meter.energy.power_limit import limits_of
     from edgellm.meter.sensors import sampler_for
@@ -125,8 +125,7 @@ def _tune_power(prepared: "Prepared", hardware: "Hardware", *, asks: bool, as_js
                 f"this would move the power limit of {len(devices)} card(s) to {limits} W",
                 hint="say that you want it: --yes",
             )
-        question = f"move the power limit to {limits} W in turn, and back? [y/N] "
-        if not _agrees(question):
+        if not agrees(f"move the power limit to {limits} W in turn, and back?", usually=False):
             return
     cards.try_out()
     say("should it be killed by force, this moves them back:")
@@ -134,14 +133,6 @@ def _tune_power(prepared: "Prepared", hardware: "Hardware", *, asks: bool, as_js
         say(f"  {command}")
     points = power.measure(prepared.path, prepared.plan, cards, sampler_for(hardware), say)
     print_json({"points": power.rows(points)}) if as_json else print(power.report(points, cards))
-
-
-def _agrees(question: str) -> bool:
-    try:
-        return input(question).strip().lower() in ("y", "yes")
-    except EOFError:  # Ctrl-D
-        print()
-        return False
 
 
 def _measured(prepared: "Prepared", hardware: "Hardware", goal: "Goal") -> tuple["Tuned", "Tuning"]:

@@ -168,7 +168,7 @@ def _wished(
     config: "Config", hardware: "Hardware", goal: "Goal", consent: _Consent
 ) -> "Choice | None":
     """What to download, if the user wants it and the network is there."""
-    from edgellm.cli.output import say
+    from edgellm.cli.output import agrees, say
     from edgellm.cli.preparing.best import best_to_download
     from edgellm.cli.preparing.network import hub_is_reachable
     from edgellm.models.hubs import SITES
@@ -188,12 +188,8 @@ def _wished(
     if consent.agrees:
         say(f"downloading the best real model for this machine: {offer}")
         return best
-    try:
-        say(f"best real model for this machine: {offer}")
-        answer = input("download it? [Y/n] ")
-    except EOFError:
-        return None
-    return best if answer.strip().lower() in ("", "y", "yes", "j", "ja") else None
+    say(f"best real model for this machine: {offer}")
+    return best if agrees("download it?", usually=True) else None
 
 
 def _headless(chosen: _Chosen, *, insecure: bool) -> None:
