@@ -12,7 +12,7 @@ import os
 import sys
 from pathlib import Path
 
-from edgellm.probe.asked.evidence import Evidence, Testimony
+from edgellm.probe.asked.evidence import Evidence, SourceAnswer
 from edgellm.probe.detect import examine
 from edgellm.probe.sources import Output, SystemSources
 
@@ -25,7 +25,7 @@ def capture(evidence: Evidence, directory: Path) -> None:
         (directory / "system").write_text(evidence.system + "\n")
     for link, target in sorted(evidence.links.items()):  # a link's own path may lead over another
         _link(files, link, target)
-    for said in evidence.testimonies:
+    for said in evidence.answers:
         if isinstance(said.answer, str):
             _write(files / said.source.lstrip("/"), said.answer)
         elif isinstance(said.answer, Output):
@@ -47,7 +47,7 @@ def _link(files: Path, link: str, target: str) -> None:
     place.symlink_to(os.path.relpath(leads_to, place.parent))
 
 
-def _write_output(commands: Path, said: Testimony, output: Output) -> None:
+def _write_output(commands: Path, said: SourceAnswer, output: Output) -> None:
     (commands / f"{said.source}.out").write_text(output.text)
     if output.errors:
         (commands / f"{said.source}.err").write_text(output.errors)
@@ -66,4 +66,4 @@ if __name__ == "__main__":
     asked = Evidence(SystemSources())
     examine(asked)
     capture(asked, Path(sys.argv[1]))
-    print(f"{len(asked.testimonies)} answers written to {sys.argv[1]}")
+    print(f"{len(asked.answers)} answers written to {sys.argv[1]}")

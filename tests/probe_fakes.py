@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from edgellm.probe.sources import Output, Silence, SysrootSources, capture_name
+from edgellm.probe.sources import NoAnswer, Output, SysrootSources, capture_name
 
 CAPTURES = Path(__file__).parent / "probe" / "captures"
 ALL = sorted(place.name for place in CAPTURES.iterdir() if place.is_dir())
@@ -18,11 +18,11 @@ def captured(name: str) -> SysrootSources:
 
 
 class FakeSources:
-    """As strict as a machine: what it was not given is absent. Values may be Silence."""
+    """As strict as a machine: what it was not given is absent. Values may be NoAnswer."""
 
     def __init__(
         self,
-        files: Mapping[str, str | Silence] | None = None,
+        files: Mapping[str, str | NoAnswer] | None = None,
         commands: Mapping[str, object] | None = None,
         system: str = "Linux",
     ) -> None:
@@ -31,23 +31,23 @@ class FakeSources:
         self.commands = dict(commands or {})
         self.read: list[str] = []
 
-    def run(self, argv: tuple[str, ...], timeout_s: float) -> Output | Silence:
-        answer = self.commands.get(capture_name(argv), Silence("absent", "not given"))
+    def run(self, argv: tuple[str, ...], timeout_s: float) -> Output | NoAnswer:
+        answer = self.commands.get(capture_name(argv), NoAnswer("absent", "not given"))
         match answer:
-            case Output() | Silence():
+            case Output() | NoAnswer():
                 return answer
             case str(text):
                 return Output(text)
             case value:
                 return Output(json.dumps(value))
 
-    def read_text(self, path: str) -> str | Silence:
+    def read_text(self, path: str) -> str | NoAnswer:
         self.read.append(path)
-        return self.files.get(path, Silence("absent", "not given"))
+        return self.files.get(path, NoAnswer("absent", "not given"))
 
-    def read_bytes(self, path: str) -> bytes | Silence:
+    def read_bytes(self, path: str) -> bytes | NoAnswer:
         answer = self.read_text(path)
-        return answer if isinstance(answer, Silence | bytes) else answer.encode()
+        return answer if isinstance(answer, NoAnswer | bytes) else answer.encode()
 
     def list(self, pattern: str) -> tuple[str, ...]:
         depth = pattern.count("/")

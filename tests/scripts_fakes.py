@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from edgellm.probe.sources import Output, Silence, SysrootSources, capture_name
+from edgellm.probe.sources import NoAnswer, Output, SysrootSources, capture_name
 
 
 class FakeSources(SysrootSources):
@@ -24,5 +24,5 @@ class FakeSources(SysrootSources):
         keys = (argv, argv[0], capture_name(argv))
         said = next((self.programs[key] for key in keys if key in self.programs), None)
         if said is None:
-            return Silence("absent", "No such file or directory")
+            return NoAnswer("absent", "No such file or directory")
         return said if isinstance(said, Output) else Output(said)

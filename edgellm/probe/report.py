@@ -6,9 +6,9 @@ from typing import Any, cast
 
 import msgspec
 
-from edgellm.probe.asked.evidence import Testimony
+from edgellm.probe.asked.evidence import SourceAnswer
 from edgellm.probe.hardware import Device, Dimms, Hardware
-from edgellm.probe.sources import Output, Silence
+from edgellm.probe.sources import NoAnswer, Output
 from edgellm.probe.usage import usage_line
 from edgellm.tables import short_name
 from edgellm.units import DASH, format_bytes
@@ -59,25 +59,25 @@ def as_json(hardware: Hardware) -> dict[str, Any]:
     return told
 
 
-def raw_as_text(testimonies: Sequence[Testimony]) -> str:
+def raw_as_text(answers: Sequence[SourceAnswer]) -> str:
     """What each source said, word for word."""
     return "".join(
-        f"== {said.source}\n{textwrap.indent(_said(said), '    ')}\n" for said in testimonies
+        f"== {said.source}\n{textwrap.indent(_said(said), '    ')}\n" for said in answers
     )
 
 
-def raw_as_json(testimonies: Sequence[Testimony]) -> list[dict[str, object]]:
+def raw_as_json(answers: Sequence[SourceAnswer]) -> list[dict[str, object]]:
     """The same for programs: who gave no answer has no text, and a reason."""
-    return [{"source": said.source, **_parts(said)} for said in testimonies]
+    return [{"source": said.source, **_parts(said)} for said in answers]
 
 
-def _parts(testimony: Testimony) -> dict[str, object]:
-    match testimony.answer:
+def _parts(answered: SourceAnswer) -> dict[str, object]:
+    match answered.answer:
         case str(text):
             return {"text": text}
         case Output(text, errors, code):
             return {"text": text, "stderr": errors, "code": code}
-        case Silence(kind, message):
+        case NoAnswer(kind, message):
             return {"text": None, "silence": kind, "message": message}
 
 
@@ -101,14 +101,14 @@ def _ways(hardware: Hardware) -> Iterator[tuple[str, str]]:
         yield f"{_WAYS[kind]}{rate}", "; ".join(pairs) if few else f"{len(pairs)} pairs"
 
 
-def _said(testimony: Testimony) -> str:
-    match testimony.answer:
+def _said(answered: SourceAnswer) -> str:
+    match answered.answer:
         case str(text):
             return text.rstrip()
         case Output(text, errors, code):
             tail = f"\n[stderr] {errors.strip()}" if errors.strip() else ""
             return text.rstrip() + tail + (f"\n[exit code] {code}" if code else "")
-        case Silence(kind, message):
+        case NoAnswer(kind, message):
             return f"({kind}: {message})"
 
 

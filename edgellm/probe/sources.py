@@ -1,7 +1,7 @@
 """The border: all that the probe may touch of a machine — programs and files.
 
 Two machines stand behind it: this one, and a captured one that is replayed from a folder. A
-source that fails is an answer too (`Silence`), never an exception: it costs its own fields only.
+source that fails is an answer too (`NoAnswer`), never an exception: it costs its own fields only.
 
 A captured machine (`scripts/capture_probe.py` writes one):
 
@@ -42,7 +42,7 @@ class Output:
 
 
 @frozen
-class Silence:
+class NoAnswer:
     """Why a source gave no answer. "absent" is normal: most machines lack most sources."""
 
     kind: Literal["absent", "denied", "timeout", "broken"]
@@ -52,9 +52,9 @@ class Silence:
 class Sources(Protocol):
     system: str  # as platform.system() says it
 
-    def run(self, argv: tuple[str, ...], timeout_s: float) -> Output | Silence: ...
-    def read_text(self, path: str) -> str | Silence: ...
-    def read_bytes(self, path: str) -> bytes | Silence: ...
+    def run(self, argv: tuple[str, ...], timeout_s: float) -> Output | NoAnswer: ...
+    def read_text(self, path: str) -> str | NoAnswer: ...
+    def read_bytes(self, path: str) -> bytes | NoAnswer: ...
     def list(self, pattern: str) -> tuple[str, ...]:
         """The paths that match, sorted; patterns are those of the shell."""
         ...
@@ -76,17 +76,17 @@ def capture_name(argv: tuple[str, ...]) -> str:
     return " ".join((Path(argv[0]).name, *argv[1:])).replace("/", "_")
 
 
-class SourcesBehind:
+class ForwardingSources:
     """Files as another Sources has them; whoever stands before it has a `run` of its own."""
 
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
         self.system = sources.system
 
-    def read_text(self, path: str) -> str | Silence:
+    def read_text(self, path: str) -> str | NoAnswer:
         return self._sources.read_text(path)
 
-    def read_bytes(self, path: str) -> bytes | Silence:
+    def read_bytes(self, path: str) -> bytes | NoAnswer:
         return self._sources.read_bytes(path)
 
     def list(self, pattern: str) -> tuple[str, ...]:
@@ -102,11 +102,11 @@ class _Files:
     def __init__(self, root: Path) -> None:
         self._root = root.resolve()
 
-    def read_text(self, path: str) -> str | Silence:
+    def read_text(self, path: str) -> str | NoAnswer:
         data = self.read_bytes(path)
-        return data if isinstance(data, Silence) else data.decode("utf-8", "replace")
+        return data if isinstance(data, NoAnswer) else data.decode("utf-8", "replace")
 
-    def read_bytes(self, path: str) -> bytes | Silence:
+    def read_bytes(self, path: str) -> bytes | NoAnswer:
         try:
             with self._below(path).open("rb", buffering=0) as file:
                 data = b""
@@ -136,9 +136,9 @@ class SystemSources(_Files):
         super().__init__(root)
         self.system = platform.system()
 
-    def run(self, argv: tuple[str, ...], timeout_s: float) -> Output | Silence:
+    def run(self, argv: tuple[str, ...], timeout_s: float) -> Output | NoAnswer:
         if shutil.which(argv[0], os.F_OK) is None:  # a dozen tools, and most machines have none
-            return Silence("absent", os.strerror(errno.ENOENT))  # without a fork for each
+            return NoAnswer("absent", os.strerror(errno.ENOENT))  # without a fork for each
         try:
             process = subprocess.Popen(
                 argv,
@@ -155,9 +155,9 @@ class SystemSources(_Files):
             text, errors = _collect(process, timeout_s)
             code = process.wait(timeout=1.0)
         except (TimeoutError, subprocess.TimeoutExpired):
-            return Silence("timeout", f"{name} gave no answer within {timeout_s:g} s")
+            return NoAnswer("timeout", f"{name} gave no answer within {timeout_s:g} s")
         except OverflowError:
-            return Silence("broken", f"{name} wrote more than {_MOST_BYTES >> 20} MiB")
+            return NoAnswer("broken", f"{name} wrote more than {_MOST_BYTES >> 20} MiB")
         finally:
             end(process)
         return Output(text, errors, code)
@@ -172,11 +172,11 @@ class SysrootSources(_Files):
         told = directory / "system"
         self.system = told.read_text().strip() if told.exists() else "Linux"
 
-    def run(self, argv: tuple[str, ...], timeout_s: float) -> Output | Silence:
+    def run(self, argv: tuple[str, ...], timeout_s: float) -> Output | NoAnswer:
         name = capture_name(argv)
         stdout = self._commands / f"{name}.out"
         if not stdout.exists():
-            return Silence("absent", f"{name} was not captured")
+            return NoAnswer("absent", f"{name} was not captured")
         stderr, code = stdout.with_suffix(".err"), stdout.with_suffix(".code")
         return Output(
             stdout.read_text(errors="replace"),
@@ -220,10 +220,10 @@ def end(process: "subprocess.Popen[bytes]") -> None:
             pipe.close()
 
 
-def _silence_of(error: OSError) -> Silence:
+def _silence_of(error: OSError) -> NoAnswer:
     reason = error.strerror or str(error)
     if isinstance(error, FileNotFoundError | NotADirectoryError):
-        return Silence("absent", reason)
+        return NoAnswer("absent", reason)
     if isinstance(error, PermissionError):
-        return Silence("denied", reason)
-    return Silence("broken", reason)
+        return NoAnswer("denied", reason)
+    return NoAnswer("broken", reason)

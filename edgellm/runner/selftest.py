@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from edgellm.probe.hardware import Device, Hardware
-from edgellm.probe.sources import Output, Silence, Sources, child
+from edgellm.probe.sources import NoAnswer, Output, Sources, child
 from edgellm.runner.child import describe_exit
 
 _CPU_S = 60.0
@@ -48,7 +48,7 @@ def _decode(name: str, model: Path, sources: Sources, limit_s: float) -> _Decode
     """What it decoded, or why it did not."""
     command = (*child("edgellm.runner.selftest_child"), name, str(model))
     match sources.run(command, limit_s):
-        case Silence(_, message):
+        case NoAnswer(_, message):
             return message
         case Output(text, errors, 0):
             try:

@@ -19,7 +19,7 @@ from edgellm.meter.health import Vitals, Watch
 from edgellm.meter.readers.tool import ToolSensor
 from edgellm.meter.sampler import Sampler
 from edgellm.probe.hardware import Device
-from edgellm.probe.sources import Output, Silence, SourcesBehind, SystemSources
+from edgellm.probe.sources import ForwardingSources, NoAnswer, Output, SystemSources
 from edgellm.probe.vendors import huawei
 
 ONE, TWO = "0000:01:00.0", "0000:c1:00.0"
@@ -53,7 +53,7 @@ CASES = (
 )
 
 
-class ToolIn(SourcesBehind):
+class ToolIn(ForwardingSources):
     """The machine below a folder, and its npu-smi."""
 
     def __init__(self, folder: Path) -> None:
@@ -61,7 +61,7 @@ class ToolIn(SourcesBehind):
         super().__init__(self._files)
         self.path = folder / "npu-smi"
 
-    def run(self, argv: tuple[str, ...], timeout_s: float) -> Output | Silence:
+    def run(self, argv: tuple[str, ...], timeout_s: float) -> Output | NoAnswer:
         if argv != huawei.TABLE:  # the chips' order, which doesn't matter here
             return Output("")
         return self._files.run((str(self.path), *argv[1:]), timeout_s)

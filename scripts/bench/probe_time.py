@@ -13,9 +13,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from edgellm.probe.asked.hangs import HangsRemembered
+from edgellm.probe.asked.hangs import HangSkippingSources
 from edgellm.probe.detect import detect
-from edgellm.probe.sources import Output, Silence, Sources, SysrootSources, capture_name
+from edgellm.probe.sources import NoAnswer, Output, Sources, SysrootSources, capture_name
 
 CAPTURES = Path(__file__).parents[2] / "tests" / "probe" / "captures"
 
@@ -33,14 +33,14 @@ class Slow(SysrootSources):
         super().__init__(directory)
         self._hanging = hanging
 
-    def run(self, argv: tuple[str, ...], timeout_s: float) -> Output | Silence:
+    def run(self, argv: tuple[str, ...], timeout_s: float) -> Output | NoAnswer:
         answer = super().run(argv, timeout_s)
         name = capture_name(argv)
-        if isinstance(answer, Silence):
+        if isinstance(answer, NoAnswer):
             return answer
         if self._hanging and name not in ("registry_child", "bandwidth_child"):
             time.sleep(timeout_s)
-            return Silence("timeout", f"{name} gave no answer within {timeout_s:g} s")
+            return NoAnswer("timeout", f"{name} gave no answer within {timeout_s:g} s")
         time.sleep(_SLOW.get(name.partition(" ")[0], _TOOL_S))
         return answer
 
@@ -57,7 +57,9 @@ def main(names: list[str]) -> None:
         with tempfile.TemporaryDirectory() as place:
             seconds, n_devices = took_s(Slow(CAPTURES / name))
             hanging = Slow(CAPTURES / name, hanging=True)
-            hanging_s, next_s = (took_s(HangsRemembered(hanging, Path(place)))[0] for _ in range(2))
+            hanging_s, next_s = (
+                took_s(HangSkippingSources(hanging, Path(place)))[0] for _ in range(2)
+            )
         print(
             f"{name:<28} {n_devices:>7} {seconds:>6.2f} s {hanging_s:>9.2f} s {next_s:>7.2f} s",
             flush=True,

@@ -9,7 +9,7 @@ from probe_fakes import CAPTURES, captured
 
 from edgellm.meter.sensors import sampler_for, sensors_of
 from edgellm.probe.detect import detect
-from edgellm.probe.sources import Output, Silence
+from edgellm.probe.sources import NoAnswer, Output
 
 
 def test_a_machine_gets_the_sensors_of_its_vendors():
@@ -36,9 +36,9 @@ def test_this_machine_is_sampled():
 
 ALL = sorted(place.name for place in CAPTURES.iterdir() if place.is_dir())
 SPOIL = {
-    "absent": lambda text: Silence("absent", "No such file or directory"),
-    "denied": lambda text: Silence("denied", "Permission denied"),
-    "timed out": lambda text: Silence("timeout", "no answer"),
+    "absent": lambda text: NoAnswer("absent", "No such file or directory"),
+    "denied": lambda text: NoAnswer("denied", "Permission denied"),
+    "timed out": lambda text: NoAnswer("timeout", "no answer"),
     "garbage": lambda text: "\x00garbage|||\n1 2 3",
     "empty": lambda text: "",
 }

@@ -300,7 +300,7 @@ def test_what_was_asked_can_be_shown_afterwards():
     evidence = Evidence(captured("rtx4090"))
     examine(evidence)
 
-    asked = {said.source for said in evidence.testimonies}
+    asked = {said.source for said in evidence.answers}
     assert {"/proc/meminfo", "/proc/cpuinfo", "nvml_child", "registry_child"} <= asked
 
 

@@ -8,7 +8,7 @@ from probe_fakes import ALL, CAPTURES, FakeSources, captured
 
 from edgellm.probe import detect as detecting
 from edgellm.probe.detect import detect
-from edgellm.probe.sources import Output, Silence, SystemSources, capture_name
+from edgellm.probe.sources import NoAnswer, Output, SystemSources, capture_name
 from edgellm.units import MIB
 
 
@@ -37,7 +37,7 @@ class Broken:
 
 
 FAULTS = {
-    "denied": Silence("denied", "Permission denied"),
+    "denied": NoAnswer("denied", "Permission denied"),
     "garbage": Output("\x00\x7f{{ not json"),
     "half": Output('{"cards": [{"index": 0, "na'),
     "crash": Output("", "terminate called", -6),
@@ -70,7 +70,7 @@ def test_a_broken_registry_leaves_cards_that_are_not_used_and_says_why(fault):
 @pytest.mark.parametrize(
     "path", ["/proc/meminfo", "/proc/cpuinfo", "/sys/bus/pci/devices/0000:01:00.0/class"]
 )
-@pytest.mark.parametrize("answer", [Silence("denied", "Permission denied"), "\x7fgarbage\n\n:::"])
+@pytest.mark.parametrize("answer", [NoAnswer("denied", "Permission denied"), "\x7fgarbage\n\n:::"])
 def test_a_broken_file_costs_its_own_fields(path, answer):
     hardware = detect(Broken("rtx4090", path, answer))
 
@@ -162,7 +162,7 @@ def test_readers_wait_side_by_side_and_one_that_hangs_costs_its_own_cards(monkey
                 first.remove(name)
                 together.wait()
             if name == "cnmon":
-                return Silence("timeout", "cnmon gave no answer within 1 s")
+                return NoAnswer("timeout", "cnmon gave no answer within 1 s")
             return super().run(argv, timeout_s)
 
     monkeypatch.setattr(detecting, "_BEFORE_GGML_S", 30.0)
@@ -184,7 +184,7 @@ def test_llama_cpp_is_not_kept_waiting_by_a_vendor_who_hangs(monkeypatch):
             if capture_name(argv) == "cnmon":
                 asked_and_not_answered_before(asked_ggml)
                 asked_and_not_answered_before(told)
-                return Silence("timeout", "cnmon gave no answer within 2.5 s")
+                return NoAnswer("timeout", "cnmon gave no answer within 2.5 s")
             if capture_name(argv) == "registry_child":
                 asked_ggml.set()
             return super().run(argv, timeout_s)
@@ -262,9 +262,9 @@ class Spoilt(Broken):
 
 
 SPOIL = {
-    "absent": lambda text: Silence("absent", "No such file or directory"),
-    "denied": lambda text: Silence("denied", "Permission denied"),
-    "timed out": lambda text: Silence("timeout", "no answer within 1 s"),
+    "absent": lambda text: NoAnswer("absent", "No such file or directory"),
+    "denied": lambda text: NoAnswer("denied", "Permission denied"),
+    "timed out": lambda text: NoAnswer("timeout", "no answer within 1 s"),
     "garbage": lambda text: "\x00\x1b]0;|||\x07{{[[,,,,\n0000:01:00.0 | | |\n-1\n",
     "half": lambda text: text[: len(text) // 2],
     "translated": lambda text: text.translate({ord(c): "é" for c in "eE"}),

@@ -3,7 +3,7 @@ from probe_fakes import FakeSources, captured
 
 from edgellm.probe import registry
 from edgellm.probe.asked.evidence import Evidence
-from edgellm.probe.sources import Output, Silence, SystemSources
+from edgellm.probe.sources import NoAnswer, Output, SystemSources
 
 
 def test_devices_keep_llama_cpps_order_and_its_words():
@@ -45,7 +45,7 @@ def test_an_rpc_device_is_no_accelerator_of_this_machine():
         '{"devices": [',
         {"devices": [{"name": "CUDA0"}]},
         Output("", "GGML_ASSERT failed", -6),
-        Silence("timeout", "no answer within 15 s"),
+        NoAnswer("timeout", "no answer within 15 s"),
     ],
 )
 def test_a_list_that_cannot_be_read_is_none_and_a_fault(answer):

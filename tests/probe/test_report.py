@@ -170,7 +170,7 @@ def test_raw_shows_every_answer_word_for_word():
     evidence = Evidence(captured("wsl2"))
     examine(evidence)
 
-    text = raw_as_text(evidence.testimonies)
+    text = raw_as_text(evidence.answers)
 
     assert "== /proc/version\n    Linux version 5.15.153.1-microsoft-standard-WSL2" in text
     assert '"driver": "560.94"' in text
@@ -182,10 +182,10 @@ def test_raw_for_programs_has_the_same_answers():
     evidence = Evidence(captured("wsl2"))
     examine(evidence)
 
-    told = raw_as_json(evidence.testimonies)
+    told = raw_as_json(evidence.answers)
     by_source = {said["source"]: said for said in told}
 
-    assert [said["source"] for said in told] == [said.source for said in evidence.testimonies]
+    assert [said["source"] for said in told] == [said.source for said in evidence.answers]
     assert by_source["/proc/version"]["text"].startswith("Linux version 5.15")
     assert by_source["nvml_child"]["code"] == 0
     absent = next(said for said in told if said.get("silence") == "absent")

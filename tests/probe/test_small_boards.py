@@ -7,7 +7,7 @@ from edgellm.probe.asked.evidence import Evidence
 from edgellm.probe.detect import detect
 from edgellm.probe.host.host import SYSCTL
 from edgellm.probe.known import catalog
-from edgellm.probe.sources import Output, Silence, SysrootSources, capture_name
+from edgellm.probe.sources import NoAnswer, Output, SysrootSources, capture_name
 from edgellm.probe.vendors import apple, qualcomm, raspberry
 from edgellm.profiles import load_profiles
 from edgellm.units import MIB
@@ -36,7 +36,7 @@ def test_apples_gpu_shares_the_memory_and_only_a_set_limit_is_known():
         ('  |   "gpu-core-count" = 30\n', 30),
         ("", None),
         (Output("", "ioreg: error", 1), None),
-        (Silence("timeout", "no answer"), None),
+        (NoAnswer("timeout", "no answer"), None),
     ],
 )
 def test_how_many_cores_it_has_tells_two_chips_of_one_name_apart(ioreg, cores):
@@ -119,7 +119,7 @@ def test_an_intel_mac_has_no_gpu_of_apples():
 def test_a_phones_adreno_is_named_by_its_kernel_when_it_may():
     files = {"/sys/class/kgsl/kgsl-3d0/gpu_model": "Adreno740v2\n", "/dev/fastrpc-cdsp": ""}
     gpu, npu = qualcomm.read(Evidence(FakeSources(files)))
-    hidden = {"/sys/class/kgsl/kgsl-3d0/gpu_model": Silence("denied", "Permission denied")}
+    hidden = {"/sys/class/kgsl/kgsl-3d0/gpu_model": NoAnswer("denied", "Permission denied")}
     evidence = Evidence(FakeSources(hidden))
     [nameless] = qualcomm.read(evidence)
 
@@ -156,7 +156,7 @@ def pi(throttled, model="Raspberry Pi 5 Model B Rev 1.0\x00"):
             ("its clock is capped", "at its soft temperature limit since it was started"),
         ),
         ("VCHI initialization failed", ()),
-        (Silence("denied", "Permission denied"), ()),
+        (NoAnswer("denied", "Permission denied"), ()),
     ],
 )
 def test_a_pis_firmware_tells_what_it_lacked(said, words):

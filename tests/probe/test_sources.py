@@ -7,8 +7,8 @@ import time
 import pytest
 
 from edgellm.probe.sources import (
+    NoAnswer,
     Output,
-    Silence,
     SysrootSources,
     SystemSources,
     capture_name,
@@ -26,7 +26,7 @@ def test_a_program_answers_with_its_words_and_its_exit_code():
 def test_a_missing_program_is_absent():
     answer = SystemSources().run(("no-such-program-here",), 1.0)
 
-    assert isinstance(answer, Silence)
+    assert isinstance(answer, NoAnswer)
     assert answer.kind == "absent"
 
 
@@ -36,7 +36,7 @@ def test_a_program_that_may_not_be_started_is_denied_and_not_absent(tmp_path, mo
 
     answer = SystemSources().run(("some-smi",), 1.0)
 
-    assert isinstance(answer, Silence)
+    assert isinstance(answer, NoAnswer)
     assert answer.kind == "denied"
 
 
@@ -45,7 +45,7 @@ def test_a_hanging_program_is_given_up_in_time_and_so_are_its_children():
     # The grandchild holds the pipe: who only ends the shell would wait for it.
     answer = SystemSources().run(("sh", "-c", "sleep 30 & wait"), 0.2)
 
-    assert answer == Silence("timeout", "sh gave no answer within 0.2 s")
+    assert answer == NoAnswer("timeout", "sh gave no answer within 0.2 s")
     assert time.monotonic() - began_s < 25.0
 
 
@@ -71,7 +71,7 @@ def test_one_that_is_stuck_in_the_kernel_is_left_to_a_thread_that_knows_its_end(
 def test_a_flood_is_cut_off():
     answer = SystemSources().run((sys.executable, "-c", "while True: print('x' * 100000)"), 10.0)
 
-    assert answer == Silence("broken", f"{capture_name((sys.executable,))} wrote more than 4 MiB")
+    assert answer == NoAnswer("broken", f"{capture_name((sys.executable,))} wrote more than 4 MiB")
 
 
 def test_colours_and_broken_bytes_do_no_harm():
@@ -88,7 +88,7 @@ def test_files_are_read_below_the_root(tmp_path):
     assert sources.read_text("/proc/version") == "Linux 6.8\n"
     assert sources.list("/proc/v*") == ("/proc/version",)
     missing = sources.read_text("/proc/meminfo")
-    assert isinstance(missing, Silence)
+    assert isinstance(missing, NoAnswer)
     assert missing.kind == "absent"
 
 
@@ -97,7 +97,7 @@ def test_a_folder_in_a_files_place_is_broken_not_an_exception(tmp_path):
 
     answer = SystemSources(tmp_path).read_text("/proc")
 
-    assert isinstance(answer, Silence)
+    assert isinstance(answer, NoAnswer)
     assert answer.kind == "broken"
 
 
@@ -133,5 +133,5 @@ def test_a_captured_machine_replays_output_errors_and_code(tmp_path):
 
     assert sources.system == "Darwin"
     assert sources.run(("tool",), 1.0) == Output("half", "driver gone", 9)
-    assert sources.run(("other",), 1.0) == Silence("absent", "other was not captured")
+    assert sources.run(("other",), 1.0) == NoAnswer("absent", "other was not captured")
     assert sources.list("/sys/class/drm/*") == ()

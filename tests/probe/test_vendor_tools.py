@@ -10,7 +10,7 @@ import pytest
 from probe_fakes import FakeSources
 
 from edgellm.probe.asked.evidence import Evidence
-from edgellm.probe.sources import Output, Silence, SystemSources, capture_name
+from edgellm.probe.sources import NoAnswer, Output, SystemSources, capture_name
 from edgellm.probe.vendors import (
     biren,
     cambricon,
@@ -193,7 +193,7 @@ def test_amds_rocm_smi_is_not_asked_in_hygons_name():
     evidence = Evidence(FakeSources(commands={capture_name(hygon.COMMAND): HYGON}))
 
     assert hygon.readings(evidence) == ()
-    assert evidence.testimonies == ()
+    assert evidence.answers == ()
 
 
 def test_biren_and_t_head_answer_in_csv():
@@ -237,15 +237,15 @@ ALL = pytest.mark.parametrize("vendor", WHOLE, ids=lambda vendor: vendor.__name_
 
 @ALL
 def test_a_tool_that_is_not_there_is_no_fault(vendor):
-    assert readings(vendor, Silence("absent", "No such file or directory")) == ((), ())
+    assert readings(vendor, NoAnswer("absent", "No such file or directory")) == ((), ())
 
 
 @ALL
 @pytest.mark.parametrize(
     "answer",
     [
-        Silence("denied", "Permission denied"),
-        Silence("timeout", "no answer within 5 s"),
+        NoAnswer("denied", "Permission denied"),
+        NoAnswer("timeout", "no answer within 5 s"),
         Output("", "dcmi module initialize failed. ret is -8005\n", 1),
         "\x00\x7f{{ ][ |||| \n| | | |\n|0|0000:01:00.0|\n",
         "",

@@ -4,7 +4,7 @@ import pytest
 
 from edgellm import resources
 from edgellm.probe.hardware import Cpu, Device, Hardware, MemoryPool
-from edgellm.probe.sources import Output, Silence, SystemSources
+from edgellm.probe.sources import NoAnswer, Output, SystemSources
 from edgellm.runner.selftest import selftest
 from edgellm.runner.selftest_child import N_TOKENS
 
@@ -58,7 +58,7 @@ def test_a_card_that_decodes_other_tokens_does_not_agree():
     [
         (Output("", "", -4), "SIGILL: it was compiled for a CPU with instructions that this one"),
         (Output("", "warming up\nno kernel image\n\n", -6), "SIGABRT: no kernel image"),
-        (Silence("timeout", "selftest_child gave no answer within 60 s"), "within 60 s"),
+        (NoAnswer("timeout", "selftest_child gave no answer within 60 s"), "within 60 s"),
         (Output("not JSON", "a driver talks"), "a driver talks"),
     ],
 )

@@ -37,9 +37,9 @@ def probe(
     with looking() as waiting:
         hardware = examine(evidence, waiting=waiting)
     if raw and as_json:
-        print_json(raw_as_json(evidence.testimonies))
+        print_json(raw_as_json(evidence.answers))
     elif raw:
-        print(raw_as_text(evidence.testimonies), end="")
+        print(raw_as_text(evidence.answers), end="")
     elif as_json:
         print_json(hardware_json(hardware))
     else:

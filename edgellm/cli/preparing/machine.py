@@ -44,13 +44,13 @@ def look(*, waiting: Callable[[Waits], None] = say_waiting) -> Hardware:
 def recall() -> Hardware:
     """For what would be, not for what is loaded: programs are not asked again what they can only
     answer as before. Free memory is always today's. Raises DeadlinePassed."""
+    from edgellm.probe.asked.cached_answers import CachedSources
     from edgellm.probe.asked.hangs import this_machine
-    from edgellm.probe.asked.recall import RecallingSources
     from edgellm.probe.detect import detect
     from edgellm.runner.build import llama_build
 
     with looking() as waiting:
-        sources = RecallingSources(this_machine(), llama_build())
+        sources = CachedSources(this_machine(), llama_build())
         return known(detect(sources, waiting=waiting))
 
 

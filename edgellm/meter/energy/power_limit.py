@@ -14,7 +14,7 @@ from edgellm.errors import EdgellmError
 from edgellm.meter.readers.cards import card_folders
 from edgellm.meter.readers.sysfs import hwmon, scaled
 from edgellm.probe.hardware import Device
-from edgellm.probe.sources import Silence, Sources
+from edgellm.probe.sources import NoAnswer, Sources
 
 _TIMEOUT_S = 10.0
 _QUERY = "power.min_limit,power.max_limit,power.default_limit,power.limit"
@@ -67,7 +67,7 @@ class NvidiaLimit:
     def _smi(self, *arguments: str) -> str:
         argv = ("nvidia-smi", f"--id={self.device_id}", *arguments)
         answer = self._sources.run(argv, _TIMEOUT_S)
-        if isinstance(answer, Silence):
+        if isinstance(answer, NoAnswer):
             raise EdgellmError(f"nvidia-smi: {answer.message}")
         if answer.code != 0:
             said = (answer.text.strip() or answer.errors.strip()).splitlines()

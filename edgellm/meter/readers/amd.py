@@ -14,7 +14,7 @@ from edgellm.meter.readers.cards import Cards
 from edgellm.meter.readers.sysfs import hwmon, labelled, number, scaled, text
 from edgellm.meter.sample import Sample
 from edgellm.probe.hardware import Device
-from edgellm.probe.sources import Silence, Sources
+from edgellm.probe.sources import NoAnswer, Sources
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class AmdSensor:
 
     def _metrics(self, folder: str) -> Metrics:
         answer = self._sources.read_bytes(f"{folder}/gpu_metrics")
-        return Metrics() if isinstance(answer, Silence) else amd_metrics.parse(answer)
+        return Metrics() if isinstance(answer, NoAnswer) else amd_metrics.parse(answer)
 
     def _throttle(self, device_id: str, now: Metrics) -> tuple[str, ...] | None:
         """What holds it back; where only counters tell, what did since the last look. None: nobody

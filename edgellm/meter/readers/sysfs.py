@@ -1,12 +1,12 @@
 """One value from one of the kernel's files; None when it doesn't tell."""
 
 from edgellm.probe.host.numbers import parse_number
-from edgellm.probe.sources import Silence, Sources
+from edgellm.probe.sources import NoAnswer, Sources
 
 
 def text(sources: Sources, path: str) -> str | None:
     answer = sources.read_text(path)
-    return None if isinstance(answer, Silence) else answer.strip()
+    return None if isinstance(answer, NoAnswer) else answer.strip()
 
 
 def number(sources: Sources, path: str) -> int | None:

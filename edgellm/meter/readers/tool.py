@@ -15,7 +15,7 @@ from edgellm.meter.readers import bus
 from edgellm.meter.sample import Sample
 from edgellm.probe.asked.evidence import Evidence
 from edgellm.probe.hardware import Device
-from edgellm.probe.sources import Silence, Sources
+from edgellm.probe.sources import NoAnswer, Sources
 from edgellm.probe.vendors.readings import Reading
 
 _LOST_S = 2.0  # so long all answers have to lack a device
@@ -103,8 +103,8 @@ class ToolSensor:
         readings = self._ask(evidence)
         if not readings and not self._known and evidence.faults:
             raise OSError("; ".join(fault.message for fault in evidence.faults))
-        commands = [said for said in evidence.testimonies if not said.source.startswith("/")]
-        if not readings and any(isinstance(said.answer, Silence) for said in commands):
+        commands = [said for said in evidence.answers if not said.source.startswith("/")]
+        if not readings and any(isinstance(said.answer, NoAnswer) for said in commands):
             return None
         at_s = self._clock()
         return {

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final, TypeAlias
 
 from edgellm.errors import BadGGUF
-from edgellm.models.gguf.walked import WALKED
+from edgellm.models.gguf.known_arrays import KNOWN_ARRAYS
 from edgellm.values import frozen
 
 MAX_STRING_BYTES: Final = 16 << 20
@@ -159,10 +159,10 @@ class Cursor:
     def _strings(self, count: int) -> StringArray:
         start = self.at
         self.need(start + 8 * count)
-        end = WALKED.end(self.data, start, count)
+        end = KNOWN_ARRAYS.find_end(self.data, start, count)
         if end is None:
             end = self._walk(start, count)
-            WALKED.learn(self.data, start, end, count)
+            KNOWN_ARRAYS.add(self.data, start, end, count)
         self.at = end
         return StringArray(self.data[start:end], count)
 

@@ -1,6 +1,6 @@
-"""How sources are asked: side by side, not longer than each may take, and not again for nothing.
+"""How sources are asked: in parallel, each with a time limit, and not again without need.
 
-`evidence` is what they said; `asking` waits no longer than it must, `hangs` remembers who gave no
-answer, `recall` what was said before, both for this boot (`boots`); `keeping` is where they are
-written.
+`evidence` asks for the readers and records every answer and fault. `asking` runs a question on a
+thread. `hangs` skips programs that gave no answer before, `cached_answers` repeats what programs
+said, both until the next boot (`boot_id`); `cache_files` is where the two keep it.
 """

@@ -1,7 +1,7 @@
-"""Ask something that may never answer, without ever waiting for it longer than we want.
+"""Runs a question that may hang on a thread of its own, so that its asker can stop waiting.
 
-Daemon threads and not a pool: one that hangs in the kernel can't be ended, and a pool's threads
-would keep the program from ending.
+Daemon threads, not a pool: a thread that hangs in the kernel can't be ended, and a pool's would
+keep the program from exiting.
 """
 
 from collections.abc import Callable
@@ -13,9 +13,10 @@ T = TypeVar("T")
 
 
 def ask(question: Callable[[], T], thread: str = "edgellm-probe") -> "Future[T]":
-    """`result(timeout=…)` raises TimeoutError when there is no answer yet."""
+    """Starts it at once; `thread` names the thread. The future's `result(timeout=s)` raises
+    TimeoutError where there is no answer yet, and whatever the question raised."""
     future: Future[T] = Future()
-    future.set_running_or_notify_cancel()  # so who gives it up can't end it either
+    future.set_running_or_notify_cancel()  # a running call can't be cancelled
 
     def work() -> None:
         try:

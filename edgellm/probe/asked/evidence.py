@@ -1,4 +1,4 @@
-"""What the sources said, and which of them failed: the reader's side of the border.
+"""What the sources answered, and which of them failed: the readers' side of the border.
 
 Readers ask here and get a value or None. Everything that was asked is remembered, so that
 `probe --raw` can show it and a capture can be made of it.
@@ -12,7 +12,7 @@ import msgspec
 from edgellm.probe.asked.asking import ask
 from edgellm.probe.hardware import SourceFault
 from edgellm.probe.host.numbers import parse_number
-from edgellm.probe.sources import Output, Silence, Sources, capture_name
+from edgellm.probe.sources import NoAnswer, Output, Sources, capture_name
 from edgellm.values import frozen
 
 T = TypeVar("T")
@@ -24,19 +24,19 @@ _KERNEL_S = 10.0  # the kernel itself always does; the thread that asks may wait
 
 
 @frozen
-class Testimony:
+class SourceAnswer:
     source: str  # a path, or the name of a command
-    answer: str | Output | Silence
+    answer: str | Output | NoAnswer
 
 
 class Evidence:
-    """Shared by readers in several threads: it only ever appends."""
+    """Asks the sources for the readers. Thread-safe, as it only appends."""
 
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
-        self._testimonies: list[Testimony] = []
+        self._answers: list[SourceAnswer] = []
         self._faults: list[SourceFault] = []
-        self._stuck: set[str] = set()  # folders of a driver that hung
+        self._stuck: set[str] = set()  # sysfs folders in which a read hung
         self.listed: dict[str, None] = {}  # every path that a pattern found, once
         self.links: dict[str, str] = {}  # where links led
 
@@ -49,30 +49,30 @@ class Evidence:
         return tuple(dict.fromkeys(self._faults))
 
     @property
-    def testimonies(self) -> tuple[Testimony, ...]:
-        return tuple(self._testimonies)
+    def answers(self) -> tuple[SourceAnswer, ...]:
+        return tuple(self._answers)
 
     def fault(self, source: str, message: str) -> None:
         self._faults.append(SourceFault(source, message))
 
     def text(self, path: str, keep: Keep | None = None) -> str | None:
-        """The file without blanks and NULs around it; an empty one says nothing. Of a file that
-        tells more than is anybody's business, `keep` chooses the lines that are remembered."""
+        """The file's text, stripped of white space and NULs; None for one that is absent, fails
+        or is empty. `keep` drops private lines (serial numbers) before anything is recorded."""
         folder = path.rpartition("/")[0]
         if folder in self._stuck:
             return None
         answer = self._read(path)
         if keep is not None and isinstance(answer, str):
             answer = _kept(answer, keep)
-        self._testimonies.append(Testimony(path, answer))
-        if isinstance(answer, Silence):
+        self._answers.append(SourceAnswer(path, answer))
+        if isinstance(answer, NoAnswer):
             if answer.kind != "absent":
                 self.fault(path, answer.message)
             return None
         return answer.strip("\x00 \t\r\n") or None
 
-    def _read(self, path: str) -> str | Silence:
-        """A driver that is stuck makes a read hang; its other files are then left alone."""
+    def _read(self, path: str) -> str | NoAnswer:
+        """A stuck driver makes reads hang: its other files in the same folder are not tried."""
         is_kernels = path.startswith("/proc/") and not path.startswith("/proc/driver/")
         limit_s = _KERNEL_S if is_kernels else _FILE_S
         try:
@@ -80,10 +80,10 @@ class Evidence:
         except TimeoutError:
             if path.startswith("/sys/"):
                 self._stuck.add(path.rpartition("/")[0])
-            return Silence("timeout", f"no answer within {limit_s:g} s")
+            return NoAnswer("timeout", f"no answer within {limit_s:g} s")
 
     def number(self, path: str) -> int | None:
-        """A file that holds one whole number, as most of sysfs does."""
+        """For a file that holds one integer, decimal or hexadecimal, as most of sysfs does."""
         text = self.text(path)
         if text is None:
             return None
@@ -108,7 +108,7 @@ class Evidence:
         answer = self._sources.run(argv, timeout_s)
         if keep is not None and isinstance(answer, Output):
             answer = Output(_kept(answer.text, keep), answer.errors, answer.code)
-        self._testimonies.append(Testimony(name, answer))
+        self._answers.append(SourceAnswer(name, answer))
         if isinstance(answer, Output):
             return answer
         if answer.kind != "absent":
@@ -116,12 +116,13 @@ class Evidence:
         return None
 
     def errors_of(self, source: str) -> str:
-        """What a program that was run wrote to stderr."""
-        outputs = [said.answer for said in self._testimonies if said.source == source]
+        """The stderr of a program that was run."""
+        outputs = [said.answer for said in self._answers if said.source == source]
         return "".join(answer.errors for answer in outputs if isinstance(answer, Output))
 
     def ask(self, argv: tuple[str, ...], timeout_s: float, answer_type: type[T]) -> T | None:
-        """The JSON that one of our child programs writes."""
+        """The JSON that one of our child programs writes, as `answer_type`. None, and a fault, for
+        one that fails or writes anything else."""
         name = capture_name(argv)
         output = self.run(argv, timeout_s)
         if output is None:

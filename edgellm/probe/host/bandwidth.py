@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from edgellm.probe.asked import keeping
+from edgellm.probe.asked import cache_files
 from edgellm.probe.asked.evidence import Evidence
 from edgellm.probe.hardware import MemoryPool
 from edgellm.probe.sources import child
@@ -36,7 +36,7 @@ def measure(
         str(n_cores),
         str(_buffer_bytes(host, n_cores)),
         boot_id or "",
-        str(folder or keeping.folder()),
+        str(folder or cache_files.folder()),
     )
     told = evidence.ask(command, _TIMEOUT_S, Measured)
     if told is None:

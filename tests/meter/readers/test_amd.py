@@ -7,7 +7,7 @@ from probe_fakes import FakeSources, captured
 from edgellm.meter.readers.amd import AmdSensor
 from edgellm.probe.detect import detect
 from edgellm.probe.hardware import Device
-from edgellm.probe.sources import Silence
+from edgellm.probe.sources import NoAnswer
 
 CARD = "/sys/class/drm/card0"
 
@@ -89,7 +89,7 @@ def test_hwmon_goes_before_amds_metrics():
     assert (sample.temperature_c, sample.power_w) == (44.0, 12.0)
 
 
-@pytest.mark.parametrize("said", [metrics(9), b"rubbish", Silence("denied", "Permission denied")])
+@pytest.mark.parametrize("said", [metrics(9), b"rubbish", NoAnswer("denied", "Permission denied")])
 def test_metrics_that_are_not_understood_are_no_metrics(said):
     [sample] = amd(gpu_metrics=said)[0].read()
 
@@ -120,7 +120,7 @@ def test_a_card_that_answers_no_more_on_its_bus_is_left_out_though_its_files_are
 def test_a_card_that_tells_nothing_is_still_there():
     sensor, sources = amd(**{"hwmon/hwmon2/temp1_input": "44000"})
     sensor.read()
-    sources.files = dict.fromkeys(sources.files, Silence("broken", "Input/output error"))
+    sources.files = dict.fromkeys(sources.files, NoAnswer("broken", "Input/output error"))
 
     [sample] = sensor.read()
     assert sample.temperature_c is None

@@ -2,7 +2,7 @@ import pytest
 from probe_fakes import FakeSources
 
 from edgellm.meter.readers.host import HostSensor
-from edgellm.probe.sources import Silence
+from edgellm.probe.sources import NoAnswer
 from edgellm.units import GIB
 
 RAPL = "/sys/class/powercap/intel-rapl:0"
@@ -79,7 +79,7 @@ def test_a_counter_that_only_root_may_read_is_no_counter():
     sensor, _ = host(
         **{
             f"{RAPL}/name": "package-0\n",
-            f"{RAPL}/energy_uj": Silence("denied", "Permission denied"),
+            f"{RAPL}/energy_uj": NoAnswer("denied", "Permission denied"),
         }
     )
 

@@ -4,7 +4,7 @@ from probe_fakes import FakeSources
 
 from edgellm.meter.readers.intel import IntelSensor
 from edgellm.probe.hardware import Device
-from edgellm.probe.sources import Silence
+from edgellm.probe.sources import NoAnswer
 
 CARD = "/sys/class/drm/card0"
 ARC = Device("0000:03:00.0", "intel", "Arc B580", "vulkan", "0000:03:00.0")
@@ -76,7 +76,7 @@ def test_a_card_that_leaves_its_bus_is_left_out_until_it_is_back():
 def test_a_card_that_tells_nothing_is_still_there():
     sensor, sources = intel(ARC, **{"device/hwmon/hwmon1/temp1_input": "44000"})
     sensor.read()
-    sources.files = dict.fromkeys(sources.files, Silence("broken", "Input/output error"))
+    sources.files = dict.fromkeys(sources.files, NoAnswer("broken", "Input/output error"))
 
     [sample] = sensor.read()
     assert sample.temperature_c is None

@@ -4,7 +4,7 @@ from probe_fakes import FakeSources
 
 from edgellm.meter.readers.jetson import JetsonSensor
 from edgellm.probe.hardware import Device
-from edgellm.probe.sources import Silence
+from edgellm.probe.sources import NoAnswer
 
 
 def test_a_jetsons_board_power_is_the_sum_of_its_rails():
@@ -31,7 +31,7 @@ def test_a_rail_of_all_that_comes_in_goes_before_the_sum():
     orin = Device("CUDA0", "nvidia", "Orin", "cuda", "host")
 
     assert JetsonSensor(FakeSources(files), [orin]).read()[0].power_w == 10.0
-    files[f"{rails}/curr1_input"] = Silence("denied", "Permission denied")
+    files[f"{rails}/curr1_input"] = NoAnswer("denied", "Permission denied")
     assert JetsonSensor(FakeSources(files), [orin]).read()[0].power_w is None
 
 

@@ -5,7 +5,7 @@ from edgellm.meter.readers.host import HostSensor
 from edgellm.meter.readers.raspberry import Board, FirmwareSensor, rails_w
 from edgellm.meter.sensors import sensors_of
 from edgellm.probe.detect import detect
-from edgellm.probe.sources import Output, Silence
+from edgellm.probe.sources import NoAnswer, Output
 
 PI5 = (CAPTURES / "raspberry-pi-5" / "commands" / "vcgencmd pmic_read_adc.out").read_text()
 PI4 = Output('error=1 error_msg="Command not registered"\n')
@@ -92,9 +92,9 @@ def test_an_earlier_pi_has_no_rails_and_is_asked_for_them_once():
 @pytest.mark.parametrize(
     ("rails", "fault"),
     [
-        (Silence("absent", "No such file or directory"), None),
-        (Silence("denied", "Permission denied"), "Permission denied"),
-        (Silence("timeout", "vcgencmd gave no answer within 1 s"), "no answer within 1 s"),
+        (NoAnswer("absent", "No such file or directory"), None),
+        (NoAnswer("denied", "Permission denied"), "Permission denied"),
+        (NoAnswer("timeout", "vcgencmd gave no answer within 1 s"), "no answer within 1 s"),
         (Output("", "VCHI initialization failed\n", 255), "VCHI initialization failed"),
         ("\x00\x7f{{ ]|||", "not understood"),
         ("", "not understood"),
@@ -127,7 +127,7 @@ def test_half_a_table_is_no_smaller_power():
 )
 @pytest.mark.parametrize("path", [FILE, "/sys/devices/platform/soc/soc:firmware/get_throttled"])
 def test_the_kernels_file_tells_what_slows_it_now(path, bits, reasons):
-    board, fault = read(firmware(throttled=Silence("denied", "no"), **{path: f"{bits}\n"}))
+    board, fault = read(firmware(throttled=NoAnswer("denied", "no"), **{path: f"{bits}\n"}))
 
     assert (board.throttle, fault) == (reasons, None)
 
@@ -138,7 +138,7 @@ def test_the_kernels_file_tells_what_slows_it_now(path, bits, reasons):
         ("throttled=0xa0002\n", ("hardware",)),
         ("VCHI initialization failed", None),
         ("", None),
-        (Silence("absent", "no"), None),
+        (NoAnswer("absent", "no"), None),
     ],
 )
 def test_where_there_is_no_file_the_program_is_asked(said, throttle):

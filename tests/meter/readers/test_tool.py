@@ -8,7 +8,7 @@ from edgellm.meter.readers.tool import ToolSensor
 from edgellm.meter.sensors import sensors_of
 from edgellm.probe.detect import detect
 from edgellm.probe.hardware import Device
-from edgellm.probe.sources import Output, Silence
+from edgellm.probe.sources import NoAnswer, Output
 from edgellm.probe.vendors import huawei
 from edgellm.units import MIB
 
@@ -67,8 +67,8 @@ def test_tools_are_asked_more_seldom_than_files():
 
 ONE, TWO = "0000:01:00.0", "0000:c1:00.0"
 REFUSES = Output("", "dcmi module initialize failed. ret is -8005\n", 1)
-HANGS = Silence("timeout", "npu-smi gave no answer within 4 s")
-ABSENT = Silence("absent", "No such file or directory")
+HANGS = NoAnswer("timeout", "npu-smi gave no answer within 4 s")
+ABSENT = NoAnswer("absent", "No such file or directory")
 
 
 def table(*addresses):
@@ -146,7 +146,7 @@ def test_one_wrong_answer_is_a_slip(slip):
     assert not sensor.is_in_doubt
 
 
-@pytest.mark.parametrize("silence", [HANGS, ABSENT, Silence("denied", "Permission denied")])
+@pytest.mark.parametrize("silence", [HANGS, ABSENT, NoAnswer("denied", "Permission denied")])
 @pytest.mark.parametrize("before", [(), (REFUSES,), (table(TWO),)])
 def test_a_tool_that_gives_no_answer_costs_numbers_and_no_card(silence, before):
     """It is slow, or it is being replaced."""

@@ -6,13 +6,13 @@ from probe_fakes import FakeSources
 
 from edgellm.probe import registry
 from edgellm.probe.asked.evidence import Evidence
-from edgellm.probe.asked.hangs import HangsRemembered
+from edgellm.probe.asked.hangs import HangSkippingSources
 from edgellm.probe.host import host
-from edgellm.probe.sources import Output, Silence, capture_name
+from edgellm.probe.sources import NoAnswer, Output, capture_name
 
 NPU = ("npu-smi", "info")
 BOOT = "/proc/sys/kernel/random/boot_id"
-HUNG = Silence("timeout", "npu-smi gave no answer within 4 s")
+HUNG = NoAnswer("timeout", "npu-smi gave no answer within 4 s")
 MIN = 60.0
 
 
@@ -38,7 +38,7 @@ def ask(tmp_path):
     """Each call is another program's: only the file is between them."""
 
     def ask(machine, argv=NPU, now_s=0.0, **more):
-        return HangsRemembered(machine, tmp_path, clock=lambda: now_s, **more).run(argv, 4.0)
+        return HangSkippingSources(machine, tmp_path, clock=lambda: now_s, **more).run(argv, 4.0)
 
     return ask
 
@@ -48,7 +48,7 @@ def test_who_hung_is_not_waited_for_again_and_it_is_said_until_when(ask):
     first, second = ask(machine), ask(machine, now_s=3 * MIN)
 
     assert first == HUNG
-    assert second == Silence(
+    assert second == NoAnswer(
         "timeout",
         "npu-smi gave no answer within 4 s, 3 min ago; not asked again for 7 min "
         "(edgellm doctor asks at once)",
@@ -58,7 +58,7 @@ def test_who_hung_is_not_waited_for_again_and_it_is_said_until_when(ask):
 
 def test_the_fault_of_the_next_probe_says_it(tmp_path):
     for _ in range(2):
-        evidence = Evidence(HangsRemembered(Machine(HUNG), tmp_path))
+        evidence = Evidence(HangSkippingSources(Machine(HUNG), tmp_path))
         assert evidence.run(NPU, 4.0) is None
 
     assert "not asked again for 10 min" in evidence.faults[0].message
@@ -84,7 +84,7 @@ def test_who_answers_again_is_forgotten(ask):
     assert "not asked again for 10 min" in ask(machine, now_s=11 * MIN).message
 
 
-@pytest.mark.parametrize("answer", ["a table", Silence("denied", "no"), Silence("broken", "no")])
+@pytest.mark.parametrize("answer", ["a table", NoAnswer("denied", "no"), NoAnswer("broken", "no")])
 def test_only_a_hang_is_remembered(ask, answer):
     machine = Machine(answer)
     ask(machine)
@@ -122,7 +122,7 @@ def mac(boot):
 
 def test_a_mac_says_by_sysctl_which_boot_it_is(tmp_path):
     def asked(machine):
-        HangsRemembered(machine, tmp_path).run(NPU, 4.0)
+        HangSkippingSources(machine, tmp_path).run(NPU, 4.0)
         return machine.asked.count("npu-smi info")
 
     assert asked(mac("9D1C")) == 1
@@ -135,17 +135,17 @@ def test_where_nobody_says_which_boot_it_is_a_hang_is_forgotten_with_the_program
     tmp_path, says_none
 ):
     says_none.commands["npu-smi info"] = HUNG
-    one = HangsRemembered(says_none, tmp_path)
+    one = HangSkippingSources(says_none, tmp_path)
     one.run(NPU, 4.0)
 
     assert "not asked again" in one.run(NPU, 4.0).message
-    assert HangsRemembered(says_none, tmp_path).run(NPU, 4.0) == HUNG
+    assert HangSkippingSources(says_none, tmp_path).run(NPU, 4.0) == HUNG
 
 
 def test_two_probes_that_note_at_once_keep_what_the_other_wrote(ask, tmp_path):
     machine = Machine(HUNG)
     machine.commands["brsmi"] = HUNG
-    one, other = (HangsRemembered(machine, tmp_path, clock=lambda: 0.0) for _ in range(2))
+    one, other = (HangSkippingSources(machine, tmp_path, clock=lambda: 0.0) for _ in range(2))
     one.run(NPU, 4.0)
     other.run(("brsmi",), 4.0)
 
@@ -156,7 +156,7 @@ def test_two_probes_that_note_at_once_keep_what_the_other_wrote(ask, tmp_path):
 def test_many_that_note_at_the_same_moment_lose_nothing(tmp_path):
     names = [f"tool-{n}" for n in range(24)]
     machine = FakeSources({BOOT: "b1"}, dict.fromkeys(names, HUNG))
-    probes = [HangsRemembered(machine, tmp_path, clock=lambda: 0.0) for _ in names]
+    probes = [HangSkippingSources(machine, tmp_path, clock=lambda: 0.0) for _ in names]
     with ThreadPoolExecutor(len(names)) as pool:
         list(pool.map(lambda probe, name: probe.run((name,), 4.0), probes, names))
 
@@ -174,8 +174,8 @@ def test_llama_cpps_own_list_is_asked_every_time(ask):
 @pytest.mark.parametrize("text", ["{", "[]", json.dumps({"hangs": 3}), "\x00"])
 def test_a_file_of_nonsense_and_a_folder_that_cannot_be_written_cost_nothing(tmp_path, text):
     (tmp_path / "hangs.json").write_text(text)
-    assert HangsRemembered(Machine("a table"), tmp_path).run(NPU, 4.0) == Output("a table")
+    assert HangSkippingSources(Machine("a table"), tmp_path).run(NPU, 4.0) == Output("a table")
     blocked = tmp_path / "file"
     blocked.write_text("")
 
-    assert HangsRemembered(Machine(HUNG), blocked).run(NPU, 4.0) == HUNG
+    assert HangSkippingSources(Machine(HUNG), blocked).run(NPU, 4.0) == HUNG

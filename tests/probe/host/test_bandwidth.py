@@ -7,7 +7,7 @@ from edgellm.probe import bandwidth_child
 from edgellm.probe.asked.evidence import Evidence
 from edgellm.probe.hardware import MemoryPool
 from edgellm.probe.host import bandwidth
-from edgellm.probe.sources import Silence, SystemSources
+from edgellm.probe.sources import NoAnswer, SystemSources
 from edgellm.units import GIB, MIB
 
 HOST = MemoryPool("host", "host", 4 * GIB, 2 * GIB)
@@ -31,7 +31,7 @@ def test_a_figure_that_no_memory_has_is_unknown(bytes_s):
 
 
 def test_a_measurement_that_fails_is_unknown():
-    rate, faults = measure(Silence("timeout", "no answer within 5 s"))
+    rate, faults = measure(NoAnswer("timeout", "no answer within 5 s"))
 
     assert rate is None
     assert faults[0].source == "bandwidth_child"

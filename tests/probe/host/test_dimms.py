@@ -3,7 +3,7 @@ from probe_fakes import FakeSources
 
 from edgellm.probe.asked.evidence import Evidence
 from edgellm.probe.host import dimms
-from edgellm.probe.sources import Silence
+from edgellm.probe.sources import NoAnswer
 
 
 def module(n, **words):
@@ -104,7 +104,7 @@ def test_what_tells_of_no_module_is_unknown(answer):
 
 
 def test_a_denied_database_is_a_fault_and_no_exception():
-    evidence = Evidence(FakeSources({dimms.UDEV: Silence("denied", "Permission denied")}))
+    evidence = Evidence(FakeSources({dimms.UDEV: NoAnswer("denied", "Permission denied")}))
 
     assert dimms.read(evidence) is None
     assert evidence.faults[0].source == dimms.UDEV
@@ -118,4 +118,4 @@ def test_serial_numbers_are_not_remembered():
 
     assert dimms.read(udev).n_modules == dimms.read(root).n_modules == 1
     for evidence in (udev, root):
-        assert "X1234" not in str(evidence.testimonies)
+        assert "X1234" not in str(evidence.answers)

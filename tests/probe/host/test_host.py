@@ -3,7 +3,7 @@ from probe_fakes import FakeSources, captured
 
 from edgellm.probe.asked.evidence import Evidence
 from edgellm.probe.host import cgroup, host
-from edgellm.probe.sources import Silence
+from edgellm.probe.sources import NoAnswer
 from edgellm.units import GIB, MIB
 
 TWO_CORES_FOUR_THREADS = "\n".join(
@@ -98,7 +98,7 @@ def test_no_more_is_free_than_the_cgroup_allows_though_its_use_is_not_readable()
     files = {
         "/proc/self/cgroup": "0::/\n",
         "/sys/fs/cgroup/memory.max": f"{4 * GIB}\n",
-        "/sys/fs/cgroup/memory.current": Silence("denied", "Permission denied"),
+        "/sys/fs/cgroup/memory.current": NoAnswer("denied", "Permission denied"),
     }
     found, _ = read(files)
 
@@ -144,7 +144,7 @@ def test_a_machine_that_says_nothing_is_one_unknown_core_and_no_exception():
 
 
 def test_a_denied_file_is_a_fault_with_the_reason():
-    _, evidence = read({"/proc/cpuinfo": Silence("denied", "Permission denied")})
+    _, evidence = read({"/proc/cpuinfo": NoAnswer("denied", "Permission denied")})
 
     assert ("/proc/cpuinfo", "Permission denied") in [
         (fault.source, fault.message) for fault in evidence.faults

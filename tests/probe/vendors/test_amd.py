@@ -3,7 +3,7 @@ from probe_fakes import FakeSources, captured
 
 from edgellm.probe.asked.evidence import Evidence
 from edgellm.probe.detect import detect
-from edgellm.probe.sources import Silence
+from edgellm.probe.sources import NoAnswer
 from edgellm.probe.vendors import amd
 from edgellm.units import GIB
 
@@ -101,7 +101,7 @@ def test_a_sleeping_card_is_not_woken():
 
     assert found.total_bytes is None
     assert found.note == "asleep, and left so"
-    asked = [said.source for said in evidence.testimonies]
+    asked = [said.source for said in evidence.answers]
     assert not [path for path in asked if "mem_info" in path or "hwmon" in path]
 
 
@@ -135,7 +135,7 @@ def test_garbage_and_denial_cost_only_their_own_fields():
     found, evidence, _ = card(
         mem_info_vram_total=str(24 * GIB),
         mem_info_vram_used="???",
-        mem_info_gtt_total=Silence("denied", "Permission denied"),
+        mem_info_gtt_total=NoAnswer("denied", "Permission denied"),
     )
 
     assert found.total_bytes == 24 * GIB

@@ -5,7 +5,7 @@ from probe_fakes import FakeSources, captured
 
 from edgellm.probe.asked.evidence import Evidence
 from edgellm.probe.detect import detect
-from edgellm.probe.sources import Output, Silence
+from edgellm.probe.sources import NoAnswer, Output
 from edgellm.probe.vendors import huawei, huawei_links
 from edgellm.probe.vendors.cards import Peer
 
@@ -82,7 +82,7 @@ def test_a_name_that_two_chips_bear_names_neither():
 @pytest.mark.parametrize(
     "answer",
     [
-        Silence("absent", "No such file or directory"),
+        NoAnswer("absent", "No such file or directory"),
         Output("This device does not support querying topo.\n", "", 1),
         "\x00\x7f{{ ][ NPU0 |||| \nNPU0\nNPU9 HCCS HCCS\n",
         "",
@@ -96,7 +96,7 @@ def test_what_is_no_matrix_costs_the_ways_and_no_more(answer):
 
 @pytest.mark.parametrize("kind", ["denied", "timeout"])
 def test_a_tool_that_tells_the_cards_and_not_their_links_is_a_fault(kind):
-    cards, faults = read(TABLE, Silence(kind, "no"))
+    cards, faults = read(TABLE, NoAnswer(kind, "no"))
 
     assert len(cards) == 8
     assert [fault.source for fault in faults] == ["npu-smi info -t topo"]

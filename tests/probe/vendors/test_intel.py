@@ -10,7 +10,7 @@ from probe_fakes import FakeSources
 
 from edgellm.probe import intel_child
 from edgellm.probe.asked.evidence import Evidence
-from edgellm.probe.sources import Output, Silence
+from edgellm.probe.sources import NoAnswer, Output
 from edgellm.probe.vendors import intel
 from edgellm.units import GIB, MIB
 
@@ -66,7 +66,7 @@ def test_an_integrated_one_shares_the_hosts():
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (Silence("timeout", "no answer within 2 s"), "no answer within 2 s"),
+        (NoAnswer("timeout", "no answer within 2 s"), "no answer within 2 s"),
         (Output("{", ""), "not understood"),
         (
             [{"address": ARC, "error": "/dev/dri/renderD128: Permission denied: join the group"}],
@@ -84,14 +84,14 @@ def test_who_may_not_ask_knows_the_card_without_its_memory(answer, message):
 def test_intels_own_driver_tells_the_memory_in_a_file_beside_the_device():
     """The kernel follows the link first: what is above `device` is the PCI bus."""
     size = str(16 * GIB)
-    silent = Silence("denied", "join the group render")
+    silent = NoAnswer("denied", "join the group render")
     beside, _ = read(silent, **{"../lmem_total_bytes": size})
 
     assert (beside.total_bytes, beside.is_unified) == (16 * GIB, False)
 
 
 def test_the_processors_own_is_integrated_even_when_nobody_answers():
-    card, _ = read(Silence("denied", "no"), address=IGPU)
+    card, _ = read(NoAnswer("denied", "no"), address=IGPU)
 
     assert card.is_unified
 
@@ -100,7 +100,7 @@ def test_without_an_intel_gpu_no_child_is_started():
     evidence = Evidence(FakeSources({f"{DEVICE}/vendor": "0x10de"}, {"intel_child": []}))
 
     assert intel.read(evidence) == ()
-    assert [said.source for said in evidence.testimonies] == [f"{DEVICE}/vendor"]
+    assert [said.source for said in evidence.answers] == [f"{DEVICE}/vendor"]
 
 
 def copy_to(address, data):

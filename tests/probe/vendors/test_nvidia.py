@@ -6,7 +6,7 @@ from probe_fakes import FakeSources, captured
 
 from edgellm.probe import nvml_child
 from edgellm.probe.asked.evidence import Evidence
-from edgellm.probe.sources import Output, Silence, SystemSources
+from edgellm.probe.sources import NoAnswer, Output, SystemSources
 from edgellm.probe.vendors import jetson, nvidia
 from edgellm.units import GIB, MIB
 
@@ -80,7 +80,7 @@ def test_a_card_cut_into_instances_leaves_its_size_to_llama_cpp():
         ('{"cards": [{"index": 0, "name"', "not understood"),
         ({"cards": "none"}, "not understood"),
         (Output("", "libnvidia-ml: abort\n", -6), "ended with code -6: libnvidia-ml: abort"),
-        (Silence("timeout", "no answer within 10 s"), "no answer within 10 s"),
+        (NoAnswer("timeout", "no answer within 10 s"), "no answer within 10 s"),
         ({"cards": [], "error": "Driver/library version mismatch"}, "version mismatch"),
     ],
 )
@@ -93,7 +93,7 @@ def test_a_child_that_fails_costs_its_cards_and_is_told_of(answer, message):
 
 def test_no_driver_is_no_fault():
     assert ask({"cards": [], "error": None}) == ((), ())
-    assert ask(Silence("absent", "not there")) == ((), ())
+    assert ask(NoAnswer("absent", "not there")) == ((), ())
 
 
 def test_the_real_child_answers_on_a_machine_with_or_without_a_driver():
@@ -233,7 +233,7 @@ def test_a_jetson_with_nvml_is_one_card():
         ("NVPM WARN: fan mode is not set!\nNV Power Mode: MODE_30W\n2\n", "MODE_30W"),
         ("NV Power Mode:", None),
         ("Permission denied", None),
-        (Silence("timeout", "no answer"), None),
+        (NoAnswer("timeout", "no answer"), None),
     ],
 )
 def test_a_jetsons_power_mode(said, mode):
@@ -262,7 +262,7 @@ def test_nvml_is_asked_where_there_is_any_trace_of_a_driver_or_a_card(files, sys
     evidence = Evidence(FakeSources(files, {"nvml_child": ONE_CARD}, system))
     nvidia.read(evidence)
 
-    asked = {said.source for said in evidence.testimonies}
+    asked = {said.source for said in evidence.answers}
     assert ("nvml_child" in asked) is is_asked
 
 
@@ -273,7 +273,7 @@ def test_nvml_is_asked_where_there_is_any_trace_of_a_driver_or_a_card(files, sys
         ({"refcnt": "2", "holders/nvidia_uvm": "", "holders/nvidia_modeset": ""}, 10.0),
         ({"refcnt": "19", "holders/nvidia_uvm": "", "holders/nvidia_modeset": ""}, 3.0),
         ({"refcnt": "rubbish"}, 10.0),
-        ({"refcnt": Silence("denied", "Permission denied")}, 10.0),
+        ({"refcnt": NoAnswer("denied", "Permission denied")}, 10.0),
     ],
 )
 def test_cards_that_somebody_keeps_awake_are_given_less_time(files, timeout_s):
