@@ -58,7 +58,7 @@ _COMMANDS = {
     "probe": "probe",
     "plan": "plan",
     "recommend": "recommend",
-    "top": "screen.top",
+    "top": "top",
     "record": "record",
     "bench": "bench",
     "tune": "tune",

@@ -91,15 +91,12 @@ def _chooses_itself(model: str) -> "BadRequest":
 
 def _watch(there: "AlreadyServing") -> None:
     """Its screen in place of one more server's."""
-    from edgellm.cli.flags.keys import key_for
     from edgellm.cli.output import say
     from edgellm.cli.serving.find import host_flag
-    from edgellm.cli.serving.trust import transport_for
-    from edgellm.tui.app import TopApp
+    from edgellm.cli.serving.screen import watch
 
     say(f"{there}: here is its screen")
-    transport = transport_for(there.url)
-    TopApp(there.url, api_key=partial(key_for, there.url), transport=transport).run()
+    watch(there.url)
     say(f"the server goes on; it ends by: edgellm stop{host_flag(there.url)}")
 
 
@@ -225,9 +222,9 @@ def _with_screen(chosen: _Chosen, *, insecure: bool) -> None:
     server says last is said when the screen is gone: it would be drawn over."""
     import contextlib
 
-    from edgellm.cli.commands.screen import Screen
     from edgellm.cli.output import say
     from edgellm.cli.serving.background import BackgroundServer
+    from edgellm.cli.serving.screen import Screen
 
     screen, last_words = Screen(), list[str]()
     instance = replace(_behind_screen(chosen, last_words.append), insecure=insecure)

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 from edgellm.cli.launching.wiring import Launch
+from edgellm.cli.signals import handled_by
 from edgellm.errors import StorageError
 
 _HANDED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
@@ -58,10 +59,5 @@ def _handing_on(started: "list[subprocess.Popen[bytes]]") -> Iterator[None]:
         if not started:
             raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, hand_on) for number in _HANDED_ON}
-    before[signal.SIGINT] = signal.signal(signal.SIGINT, leave_it)
-    try:
+    with handled_by({**dict.fromkeys(_HANDED_ON, hand_on), signal.SIGINT: leave_it}):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

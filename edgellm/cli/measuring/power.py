@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from edgellm.cli.signals import handled_by
 from edgellm.errors import BadRequest, EdgellmError
 from edgellm.meter.energy.joules import Meter
 from edgellm.meter.energy.power_curve import Point, ratios, thriftiest
@@ -84,7 +85,8 @@ class Cards:
             yield
         finally:
             refused = list[str]()
-            with _undisturbed():
+            # An impatient second Ctrl-C must not leave a card with a limit that isn't its own.
+            with handled_by(dict.fromkeys((signal.SIGINT, *_ENDS), signal.SIG_IGN)):
                 for limit, found in zip(self.limits, self.found, strict=True):
                     try:
                         limit.set(found.set_w)
@@ -98,17 +100,6 @@ def _whole_w(found: PowerRange, ratio: float) -> int:
     """Whole watts, of those that the card allows."""
     watts = round(ratio * found.default_w)
     return min(max(watts, math.ceil(found.least_w)), math.floor(found.most_w))
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """An impatient second Ctrl-C must not leave a card with a limit that isn't its own."""
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, *_ENDS)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 async def curve(cards: Cards, decode: Decode, sampler: Sampler, say: Say) -> tuple[Point, ...]:

@@ -1,0 +1,55 @@
+"""The terminal UI in front of a server: one that somebody else runs, or one that ends with it."""
+
+import signal
+import threading
+from functools import partial
+from types import FrameType
+
+from edgellm.cli.flags.keys import key_for
+from edgellm.cli.serving.trust import transport_for
+from edgellm.cli.signals import handled_by
+from edgellm.tui.app import StartScreen, TopApp
+from edgellm.tui.told.signing import Key
+
+
+def watch(url: str, *, start_screen: StartScreen = "top") -> None:
+    """Until the user quits; the server goes on. Raises BadRequest without a terminal to draw on,
+    ConfigError."""
+    _app(url, partial(key_for, url), start_screen).run()
+
+
+class Screen:
+    """As long as the server behind it lives. `close` may come from any thread."""
+
+    def __init__(self) -> None:
+        self._app: TopApp | None = None
+        self._lock = threading.Lock()
+        self._is_over = False
+
+    def show(self, url: str, api_key: Key) -> None:
+        """Returns when the user quits, or on SIGTERM or SIGHUP; the terminal is whole again."""
+        app = _app(url, api_key)
+        with self._lock:
+            if self._is_over:
+                return
+            self._app = app
+
+        def leave(_number: int, _: FrameType | None) -> None:
+            app.exit()
+
+        try:
+            with handled_by({signal.SIGTERM: leave, signal.SIGHUP: leave}):
+                app.run()
+        finally:
+            with self._lock:
+                self._app = None
+
+    def close(self) -> None:
+        with self._lock:
+            self._is_over = True
+            if self._app is not None and self._app.is_running:
+                self._app.call_from_thread(self._app.exit)
+
+
+def _app(url: str, api_key: Key, start_screen: StartScreen = "top") -> TopApp:
+    return TopApp(url, api_key=api_key, start_screen=start_screen, transport=transport_for(url))
