@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from edgellm.meter.sample import Sample
-from edgellm.probe.hardware import MOST_W
+from edgellm.probe.hardware import MAX_DEVICE_W
 
-_BYTES, _HERTZ, _CELSIUS, _WATTS = (0, 1 << 60), (0, 1e12), (-60, 200), (0, MOST_W)
+_BYTES, _HERTZ, _CELSIUS, _WATTS = (0, 1 << 60), (0, 1e12), (-60, 200), (0, MAX_DEVICE_W)
 
 # The least and the most that is believed; what stands here can't be by far.
 BOUNDS: dict[str, tuple[float, float]] = {

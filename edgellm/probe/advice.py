@@ -1,4 +1,4 @@
-"""Why llama.cpp won't use a card, and the command that changes it. Pure."""
+"""Why llama.cpp doesn't use a card, and the command that changes it. Pure."""
 
 from edgellm.probe.hardware import Serving
 from edgellm.probe.registry import GgmlDevice, Registry
@@ -9,7 +9,7 @@ _CARVE_OUT_RATIO = 0.75
 
 
 def rebuild(cmake_args: str) -> str:
-    """A shell's words for an engine that is compiled for this machine."""
+    """The shell command that compiles llama.cpp for this machine."""
     return (
         f'CMAKE_ARGS="{cmake_args}" python -m pip install --force-reinstall --no-cache-dir '
         "--no-binary llama-cpp-python llama-cpp-python, in the environment that edgellm runs in"
@@ -17,7 +17,7 @@ def rebuild(cmake_args: str) -> str:
 
 
 # vendor → the ggml backends that can drive its cards, the best first
-_WAYS: dict[str, tuple[str, ...]] = {
+_BACKENDS: dict[str, tuple[str, ...]] = {
     "nvidia": ("CUDA", "Vulkan"),
     "amd": ("ROCm", "Vulkan"),
     "intel": ("Vulkan", "SYCL"),
@@ -47,7 +47,7 @@ _BUILDS: dict[str, tuple[str, str | None]] = {
     "OpenCL": ("-DGGML_OPENCL=on", None),
 }
 
-# Makers of processors for computing only
+# Vendors of compute-only processors
 _WITHOUT_GRAPHICS = frozenset(
     ("hexagon", "biren", "cambricon", "iluvatar", "metax", "thead", "hygon", "huawei")
 )
@@ -60,18 +60,19 @@ _DRIVERS = {
 
 def why_unused(card: Card, registry: Registry | None) -> str:
     """For a card that llama.cpp does not list."""
-    ways = _WAYS.get(card.vendor, ())
+    backends = _BACKENDS.get(card.vendor, ())
     if card.vendor == "hexagon":
         return "llama.cpp's Hexagon backend is an experiment that needs Qualcomm's SDK"
-    if not ways:
+    if not backends:
         return "llama.cpp has no backend for it; the CPU is used instead"
-    if not card.is_told and card.vendor in _DRIVERS:
+    if not card.has_driver and card.vendor in _DRIVERS:
         return f"no driver answers for it: {_DRIVERS[card.vendor]}"
     if registry is None:
         return "llama.cpp's device list could not be read; `edgellm probe --raw` says why"
-    present = next((name for name in ways if name in registry.registries), None)
+    present = next((name for name in backends if name in registry.registries), None)
     if present is None:
-        return f"this llama.cpp build has no {ways[0]} backend; get one: {build(card, ways[0])}"
+        best = backends[0]
+        return f"this llama.cpp build has no {best} backend; get one: {build(card, best)}"
     said = f" (it says: {'; '.join(registry.complaints)})" if registry.complaints else ""
     return (
         f"llama.cpp's {present} backend does not list it{said}: check that its driver works in "
@@ -94,14 +95,14 @@ def why_less(card: Card, device: GgmlDevice) -> str | None:
 
 def serving(card: Card, registry: Registry | None) -> Serving | None:
     """The backend that drives it best, of those in this build if there is one."""
-    ways = _WAYS.get(card.vendor, ())
-    if not ways:
+    backends = _BACKENDS.get(card.vendor, ())
+    if not backends:
         return None
     if registry is None:
-        return Serving(ways[0], None, build(card, ways[0]))
-    present = next((name for name in ways if name in registry.registries), None)
+        return Serving(backends[0], None, build(card, backends[0]))
+    present = next((name for name in backends if name in registry.registries), None)
     if present is None:
-        return Serving(ways[0], False, build(card, ways[0]))
+        return Serving(backends[0], False, build(card, backends[0]))
     return Serving(present, True, None)
 
 
@@ -130,12 +131,12 @@ def why_unrunnable(card: Card | None, device: GgmlDevice, registry: Registry) ->
 
 
 def can_drive(device: GgmlDevice, vendor: str) -> bool:
-    """Whether this backend can be one of this vendor's cards. A maker that nobody here knows may
-    have written a driver for graphics; those who are known and have none are left alone."""
-    ways = _WAYS.get(vendor, () if vendor in _WITHOUT_GRAPHICS else ("Vulkan", "OpenCL"))
-    if device.registry == "OpenCL" and "Vulkan" in ways:
+    """Whether a device of this backend can be a card of this vendor. An unknown vendor may have a
+    graphics driver; the known ones without graphics have none."""
+    backends = _BACKENDS.get(vendor, () if vendor in _WITHOUT_GRAPHICS else ("Vulkan", "OpenCL"))
+    if device.registry == "OpenCL" and "Vulkan" in backends:
         return True
-    return device.registry in ways
+    return device.registry in backends
 
 
 def _visibility(registry: str) -> str:

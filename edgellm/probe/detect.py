@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
-from edgellm.probe import buses, merge, pci, registry
+from edgellm.probe import merge, pci, pci_cards, registry
 from edgellm.probe.asked import hangs
 from edgellm.probe.asked.asking import ask
 from edgellm.probe.asked.evidence import Evidence
@@ -80,7 +80,7 @@ _BEFORE_GGML_S = 1.5
 _SOON_S = 1.5  # who answers within it need not be told of
 
 
-def nobody_hears(waits: tuple[tuple[str, float], ...]) -> None:
+def _ignore(waits: tuple[tuple[str, float], ...]) -> None:
     pass
 
 
@@ -88,7 +88,7 @@ def detect(
     sources: Sources | None = None,
     *,
     measure_bandwidth: bool = True,
-    waiting: Waiting = nobody_hears,
+    waiting: Waiting = _ignore,
 ) -> Hardware:
     """The first call after a boot measures the memory's bandwidth, for about a second."""
     evidence = Evidence(sources or hangs.this_machine())
@@ -96,7 +96,7 @@ def detect(
 
 
 def examine(
-    evidence: Evidence, *, measure_bandwidth: bool = True, waiting: Waiting = nobody_hears
+    evidence: Evidence, *, measure_bandwidth: bool = True, waiting: Waiting = _ignore
 ) -> Hardware:
     """As `detect`; afterwards the evidence tells what each source said."""
     asked_s = time.monotonic()
@@ -114,7 +114,7 @@ def examine(
     waits = tuple((name, s - now_s) for name, future, s in asking if not future.done())
     if waits:
         waiting(waits)
-    machine = answer("host", asking_host, _HOST_S, host.nothing_known())
+    machine = answer("host", asking_host, _HOST_S, host.unknown_host())
     if measure_bandwidth:  # beside it: it waits for drivers, and this for memory
         cores = machine.cpu.n_physical_cores
         measured = bandwidth.measure(evidence, machine.pool, cores, machine.boot_id)
@@ -124,7 +124,7 @@ def examine(
         machine = replace(machine, pool=pool, is_bandwidth_low=is_low)
     cards = [card for name, future, s in asking for card in answer(name, future, s, ())]
     on_pci = answer("pci", asking_pci, _FILES_S, ())
-    cards = buses.joined(cards, on_pci)
+    cards = pci_cards.with_pci(cards, on_pci)
     if cards:
         catalog.load()  # some 30 ms, which the waiting hides
     wait([asking_ggml], max(0.0, ggml_asked_s + _SOON_S - time.monotonic()))

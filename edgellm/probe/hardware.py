@@ -13,13 +13,13 @@ from edgellm.values import frozen
 Backend = Literal[
     "cuda", "rocm", "musa", "metal", "vulkan", "sycl", "cann", "opencl", "cpu", "none"
 ]
-# Between two devices, the best first: within one package; links of their own; one PCIe switch or
-# more; a host bridge; the processor; two processors.
-Way = Literal["die", "nvlink", "xgmi", "hccs", "switch", "bridge", "host", "sockets"]
+# How two devices are linked, the fastest first: within one package; by links of their own; through
+# PCIe switches; a PCIe host bridge; one processor; two processors.
+LinkKind = Literal["die", "nvlink", "xgmi", "hccs", "switch", "bridge", "host", "sockets"]
 
-# No device draws more watts: the limits of the largest boards are 1 to 2 kW. What says so misread:
-# 16 bits of ones are 65.5 kW, a RAPL counter that was reset and not wrapped comes to 260 kW.
-MOST_W = 2e4
+# More watts than any device draws; the largest boards' limits are 1 to 2 kW. A reading beyond it is
+# wrong: 16 bits of ones are 65.5 kW, a RAPL counter that was reset comes to 260 kW.
+MAX_DEVICE_W = 2e4
 
 
 @frozen
@@ -48,35 +48,35 @@ class Device:
     vendor: str
     name: str
     backend: Backend
-    pool_id: str  # "host" too when nobody tells what memory an unused device has
+    pool_id: str  # "host", too, for an unused device whose memory is unknown
     architecture: str | None = None  # "sm_89", "gfx1151", "apple9"
     ggml_name: str | None = None  # "CUDA0": how llama.cpp calls it
     link: str | None = None  # "PCIe 4.0 x16"
     note: str | None = None  # why it can't be used, and the fix
     memory_limit_bytes: int | None = None  # the most that it may take of a pool it shares
     fp16_flops_s: float | None = None  # dense peak of its matrix units, as published
-    vector_flops_s: float | None = None  # of its integer lanes, where that peak is no measure of it
+    vector_flops_s: float | None = None  # of its integer units, where they differ from that
     board_power_w: float | None = None  # its limit as set, else as published
-    peer_bytes_s: float | None = None  # to its neighbours without the host, one direction; NVLink
+    peer_bytes_s: float | None = None  # to its neighbours, one direction: NVLink's rate
     power_default_w: float | None = None  # the limit that its maker set
-    link_now: str | None = None  # as it runs at this moment; at rest cards slow down
+    link_now: str | None = None  # as it runs at this moment: idle cards slow it down
     numa_node: int | None = None
-    visible_bytes: int | None = None  # of its memory, what the CPU can reach: less without ReBAR
+    visible_bytes: int | None = None  # of its memory, what the CPU can map: less without ReBAR
     driver: str | None = None  # its version
     toolkit: str | None = None  # the newest that this driver runs: "CUDA 13.0"
     serving: Serving | None = None  # None: llama.cpp has no backend for it
     ggml_address: str | None = None  # its PCI address in ggml's own words, where ggml knows it
-    n_gpu_cores: int | None = None  # where chips of one name differ in them: Apple's
+    n_gpu_cores: int | None = None  # told for Apple's, where chips of one name differ
 
 
 @frozen
 class PeerLink:
-    """Two devices and the shortest way between them. `bytes_s` is one direction's, as told by the
-    driver; None where only the kind of the way is known."""
+    """The shortest link between two devices, `one` and `other` by their ids. `bytes_s` is one
+    direction's rate as the driver states it; None where only the kind is known."""
 
     one: str
     other: str
-    kind: Way
+    kind: LinkKind
     bytes_s: float | None = None
 
 
@@ -90,12 +90,12 @@ class NumaNode:
 
 @frozen
 class Dimms:
-    """The memory modules, as the firmware tells them. A channel is 64 bits wide unless told."""
+    """The memory modules, as the firmware lists them."""
 
     kind: str | None  # "DDR5"
     n_modules: int
     n_slots: int | None
-    n_channels: int | None  # that hold a module; None when the slots' names don't say
+    n_channels: int | None  # with a module; None where the slots' names don't say
     transfers_s: float | None  # as configured: 5600e6 for DDR5-5600
     channel_bits: int = 64
 
@@ -109,7 +109,8 @@ class Dimms:
 
 @frozen
 class Cpu:
-    """Cores are those that this process may use: affinity and cgroup quota are counted in."""
+    """`n_physical_cores` and `n_logical_cores` count those that this process may use, by its
+    affinity and its cgroup's quota."""
 
     name: str
     n_physical_cores: int
@@ -126,7 +127,7 @@ class Cpu:
 
 @frozen
 class SourceFault:
-    """A source that failed cost its own fields only; this says which and why."""
+    """A source that failed, and why. It costs its own fields only."""
 
     source: str
     message: str
@@ -145,9 +146,9 @@ class Hardware:
     in_wsl: bool = False
     in_container: bool = False
     ggml_features: tuple[str, ...] = ()  # what this CPU build of llama.cpp was made for
-    ggml_registries: tuple[str, ...] = ()  # its backends: "CUDA", "CPU"; empty when it was silent
-    ggml_libraries: tuple[str, ...] = ()  # of vendors, that it loaded: "libcudart.so.12"
-    ggml_complaints: tuple[str, ...] = ()  # of its backends, at the start, word for word
+    ggml_registries: tuple[str, ...] = ()  # its backends: "CUDA", "CPU"; empty: it did not answer
+    ggml_libraries: tuple[str, ...] = ()  # vendors' libraries that it loaded: "libcudart.so.12"
+    ggml_complaints: tuple[str, ...] = ()  # what its backends wrote at start-up, verbatim
     peers: tuple[PeerLink, ...] = ()
     power_mode: str | None = None  # of a Jetson: "MAXN"
     alarms: tuple[str, ...] = ()  # of the board's firmware: "under-voltage since it was started"

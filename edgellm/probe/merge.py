@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from edgellm.probe import advice
-from edgellm.probe.hardware import MOST_W, Backend, Device, MemoryPool, PeerLink, Serving
+from edgellm.probe.hardware import MAX_DEVICE_W, Backend, Device, MemoryPool, PeerLink, Serving
 from edgellm.probe.known.catalog import Catalog, DeviceRow
 from edgellm.probe.pci import normal_address
 from edgellm.probe.registry import GgmlDevice, Registry
@@ -198,7 +198,7 @@ def _serving(found: Pair, registry: Registry | None) -> Serving | None:
 
 
 def _power_w(card: Card | None, known: DeviceRow | None) -> float | None:
-    if card and card.power_limit_w and 0 < card.power_limit_w < MOST_W:
+    if card and card.power_limit_w and 0 < card.power_limit_w < MAX_DEVICE_W:
         return card.power_limit_w
     return known.board_power_w if known else None
 
@@ -275,7 +275,7 @@ def _name(found: Pair) -> str:
 
 
 def _is_nameless(card: Card) -> bool:
-    return not card.is_told or card.name.startswith(("AMD GPU", "Intel GPU"))
+    return not card.has_driver or card.name.startswith(("AMD GPU", "Intel GPU"))
 
 
 def _vendor_of(ggml: GgmlDevice | None) -> str:

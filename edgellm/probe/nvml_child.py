@@ -41,7 +41,7 @@ def survey() -> dict[str, Any]:
         "driver": _text(pynvml.nvmlSystemGetDriverVersion()),
         "cuda_version": ask("cuda", "nvmlSystemGetCudaDriverVersion_v2"),
         "cards": [describe(pynvml, index) for index in range(count)],
-        "ways": ways(pynvml, count),
+        "common_ancestors": common_ancestors(pynvml, count),
     }
 
 
@@ -72,7 +72,7 @@ def describe(nvml: Any, index: int) -> dict[str, Any]:
     }
 
 
-def ways(nvml: Any, count: int) -> list[dict[str, Any]]:
+def common_ancestors(nvml: Any, count: int) -> list[dict[str, Any]]:
     """The nearest common ancestor of each two cards, as NVML numbers it: 10 one switch, 20
     several, 30 a host bridge, 40 a NUMA node, 50 none below the system."""
     ask = _asker(nvml, {})

@@ -203,7 +203,7 @@ def test_a_jetson_that_has_nvml_too_has_one_gpu(tmp_path):
         "index": 0, "name": "Orin (nvgpu)", "pci_bus_id": "00000000:00:00.0",
         "compute_capability": [8, 7], "mig": False,
     }  # fmt: skip
-    said = {"driver": "540.4.0", "cuda_version": 12060, "cards": [card], "ways": []}
+    said = {"driver": "540.4.0", "cuda_version": 12060, "cards": [card], "common_ancestors": []}
     (machine / "commands" / "nvml_child.out").write_text(json.dumps(said))
 
     hardware = detect(SysrootSources(machine))

@@ -215,13 +215,13 @@ def test_a_backend_that_is_there_and_lists_nothing_is_told_from_one_that_is_miss
 
 
 def test_a_card_without_a_driver_needs_one_before_it_needs_a_backend():
-    seen = Card("nvidia", "NVIDIA device 2684", "0000:01:00.0", is_told=False)
+    seen = Card("nvidia", "NVIDIA device 2684", "0000:01:00.0", has_driver=False)
 
     assert "`nvidia-smi` must list" in place(merge.Pair(seen, None), registry()).device.note
 
 
 def test_a_card_that_only_llama_cpp_knows_by_name_has_that_name_and_memory():
-    seen = Card("intel", "Intel device e20b", "0000:03:00.0", is_told=False)
+    seen = Card("intel", "Intel device e20b", "0000:03:00.0", has_driver=False)
     told = registry(ggml("Vulkan0", "Intel(R) Arc B580", "Vulkan", device_id="0000:03:00.0"))
     [found], _ = merge.pair([seen], told)
 

@@ -37,7 +37,7 @@ def read(evidence: Evidence) -> Host:
     return _read_darwin(evidence) if evidence.system == "Darwin" else _read_linux(evidence)
 
 
-def nothing_known() -> Host:
+def unknown_host() -> Host:
     """For when even these sources hang: one core and no memory that a plan could spend."""
     return Host(Cpu("CPU", 1, 1, ()), MemoryPool("host", "host", 0, None))
 

@@ -1,21 +1,22 @@
-"""An accelerator as its vendor's source tells it, before anybody asked llama.cpp."""
+"""An accelerator as its vendor's tool or driver describes it, before llama.cpp is asked."""
 
-from edgellm.probe.hardware import Way
+from edgellm.probe.hardware import LinkKind
 from edgellm.values import frozen
 
 
 @frozen
 class Peer:
-    """The way to another card."""
+    """The shortest way to another card."""
 
     address: str
-    kind: Way
+    kind: LinkKind
     bytes_s: float | None = None  # one direction
 
 
 @frozen
 class Card:
-    """`total_bytes` is its own memory; a unified one has none and shares the host's."""
+    """`total_bytes` is its own memory; a unified one has none and shares the host's. `None` means
+    that the vendor's source doesn't say."""
 
     vendor: str
     name: str
@@ -32,7 +33,7 @@ class Card:
     power_limit_w: float | None = None  # as set now
     power_default_w: float | None = None  # as its maker set it
     note: str | None = None
-    is_told: bool = True  # False: seen on PCI, and no driver tells of it
+    has_driver: bool = True  # False: only the PCI bus shows it
     is_slice: bool = False  # a part of the card, with that part of its bandwidth (MIG)
     part: int | None = None  # of a board whose chips share an address
     index: int | None = None  # as the vendor's own tool counts

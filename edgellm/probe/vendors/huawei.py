@@ -46,9 +46,9 @@ def read(evidence: Evidence) -> tuple[Card, ...]:
     if not said:
         return ()
     output = asking.result()
-    ways = huawei_links.peers(output.text if output else "", _addresses(said))
+    links = huawei_links.peers(output.text if output else "", _addresses(said))
     found = cards("huawei", said)
-    return tuple(replace(card, peers=ways.get(card.address or "", ())) for card in found)
+    return tuple(replace(card, peers=links.get(card.address or "", ())) for card in found)
 
 
 def _addresses(said: tuple[Reading, ...]) -> dict[str, str]:

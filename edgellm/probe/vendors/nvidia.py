@@ -1,7 +1,7 @@
-"""NVIDIA cards and the ways between them, from what NVML told the child program.
+"""NVIDIA cards and the links between them, as NVML describes them to the child program.
 
-A board that has no memory of its own (GB10, Jetson) says "not supported" to the memory
-question, or zero, by driver version; it then shares the host's.
+Asked for its memory, a board that has none of its own (GB10, Jetson) answers "not supported" or
+zero, depending on the driver; it shares the host's.
 """
 
 from dataclasses import replace
@@ -10,7 +10,7 @@ import msgspec
 
 from edgellm.probe import pci
 from edgellm.probe.asked.evidence import Evidence
-from edgellm.probe.hardware import Way
+from edgellm.probe.hardware import LinkKind
 from edgellm.probe.pci import normal_address
 from edgellm.probe.sources import child
 from edgellm.probe.vendors import jetson
@@ -18,7 +18,7 @@ from edgellm.probe.vendors.cards import Card, Peer
 
 COMMAND = child("edgellm.probe.nvml_child")
 _VGPU = 2  # NVML_GPU_VIRTUALIZATION_MODE_VGPU
-_ANCESTORS: dict[int | None, Way] = {
+_ANCESTORS: dict[int | None, LinkKind] = {
     0: "switch", 10: "switch", 20: "switch", 30: "bridge", 40: "host", 50: "sockets",
 }  # fmt: skip
 
@@ -37,7 +37,9 @@ class NvmlInstance(msgspec.Struct, frozen=True, kw_only=True):
     memory_free_bytes: int | None = None
 
 
-class NvmlWay(msgspec.Struct, frozen=True, kw_only=True):
+class NvmlAncestor(msgspec.Struct, frozen=True, kw_only=True):
+    """Where two cards meet on the PCIe tree, as NVML numbers it: see nvml_child.py."""
+
     one: int
     other: int
     ancestor: int | None = None
@@ -70,7 +72,7 @@ class NvmlAnswer(msgspec.Struct, frozen=True, kw_only=True):
     cards: tuple[NvmlCard, ...]
     driver: str | None = None
     cuda_version: int | None = None  # 13000
-    ways: tuple[NvmlWay, ...] = ()
+    common_ancestors: tuple[NvmlAncestor, ...] = ()
     error: str | None = None
 
 
@@ -83,8 +85,8 @@ def read(evidence: Evidence) -> tuple[Card, ...]:
 
 
 def _may_be_here(evidence: Evidence) -> bool:
-    """Any trace of a driver (WSL's and Tegra's too), a card without one, or a card of whom nobody
-    knows. Elsewhere NVML has nothing to say, and its child a third of a second to take."""
+    """Any trace of a driver (WSL's and Tegra's, too), or a PCI device that is NVIDIA's or whose
+    vendor can't be read. Elsewhere the child would take a third of a second to find nothing."""
     if evidence.system != "Linux" or any(evidence.list(sign) for sign in _SIGNS):
         return evidence.system != "Darwin"
     folders = evidence.list("/sys/bus/pci/devices/*")
@@ -93,8 +95,8 @@ def _may_be_here(evidence: Evidence) -> bool:
 
 
 def _timeout_s(evidence: Evidence) -> float:
-    """A module is counted once for every module that needs it and every program that has one of its
-    devices open: with any such program (nvidia-persistenced is one) the cards are awake."""
+    """The cards are awake while a program has one open (nvidia-persistenced does). The kernel
+    counts a module's users: the modules that need it (`holders`), and such programs."""
     n_users = evidence.number(f"{_MODULE}/refcnt") or 0
     is_awake = n_users > len(evidence.list(f"{_MODULE}/holders/*"))
     return _AWAKE_TIMEOUT_S if is_awake else TIMEOUT_S
@@ -174,18 +176,18 @@ def _toolkit(version: int | None) -> str | None:
 
 
 def _peers(said: NvmlCard, answer: NvmlAnswer) -> tuple[Peer, ...]:
-    """The ways to cards of a higher index, each told once. NVLinks that lead to no card lead to a
-    switch, and through it with all their width to every other card that hangs on one."""
+    """The links to cards of a higher index, so that each is listed once. An NVLink that leads to no
+    card leads to an NVSwitch, and through it at full rate to every other card on one."""
     by_index = {other.index: other for other in answer.cards}
     own = normal_address(said.pci_bus_id)
     found = []
-    for way in answer.ways:
-        other = by_index.get(way.other)
+    for pair in answer.common_ancestors:
+        other = by_index.get(pair.other)
         address = normal_address(other.pci_bus_id) if other else None
-        if way.one != said.index or other is None or own is None or address is None:
+        if pair.one != said.index or other is None or own is None or address is None:
             continue
         n_links = _n_nvlinks(said, other, answer)
-        kind: Way | None = "nvlink" if n_links else _ANCESTORS.get(way.ancestor)
+        kind: LinkKind | None = "nvlink" if n_links else _ANCESTORS.get(pair.ancestor)
         rate = n_links * said.nvlink_mb_s * 1e6 if n_links and said.nvlink_mb_s else None
         if kind:
             found.append(Peer(address, kind, rate))

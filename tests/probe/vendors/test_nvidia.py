@@ -155,7 +155,7 @@ def test_cards_on_an_nvswitch_reach_each_other_with_all_their_links():
                 board(i, bus, nvlinks=switch, nvlink_mb_s=26562)
                 for i, bus in enumerate(["1B", "43"])
             ],
-            "ways": [{"one": 0, "other": 1, "ancestor": 50}],
+            "common_ancestors": [{"one": 0, "other": 1, "ancestor": 50}],
         }
     )
 
@@ -174,7 +174,7 @@ def test_a_bridge_between_two_of_three_cards_joins_those_two():
                 board(1, "02", nvlinks=["00000000:01:00.0"] * 4, nvlink_mb_s=14062),
                 board(2, "03"),
             ],
-            "ways": [
+            "common_ancestors": [
                 {"one": 0, "other": 1, "ancestor": 30},
                 {"one": 0, "other": 2, "ancestor": 20},
                 {"one": 1, "other": 2, "ancestor": None},

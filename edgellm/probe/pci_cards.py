@@ -1,8 +1,9 @@
-"""What the PCI bus knows of cards that vendors told of, and the cards that nobody told of. Pure.
+"""Cards as vendors describe them, completed by what the PCI bus shows. Pure.
 
-A vendor's tool often says neither how a card is attached nor to which processor; the bus does. A
-tool that does not even tell the address is matched by count: one card told and one of that vendor
-on the bus are the same. Where that fails, those on the bus are left out, not listed again.
+A vendor's tool often tells neither a card's link nor its NUMA node; the bus does. A card without
+an address is matched by count: if the tool lists one and the bus shows one of that vendor, they
+are the same. Where that fails, the vendor's cards on the bus are left out: listed twice would be
+worse. A card that only the bus shows has no driver.
 """
 
 from collections.abc import Sequence
@@ -12,14 +13,15 @@ from edgellm.probe import pci
 from edgellm.probe.vendors.cards import Card
 
 
-def joined(cards: Sequence[Card], on_pci: Sequence[pci.PciDevice]) -> list[Card]:
+def with_pci(cards: Sequence[Card], on_pci: Sequence[pci.PciDevice]) -> list[Card]:
+    """All cards, each once: those that vendors described, then those that only the bus shows."""
     at = {seen.address: seen for seen in on_pci}
     placed = [_addressed(card, cards, on_pci) for card in cards]
     told = [_attached(card, at.get(card.address or "")) for card in placed]
     claimed = {card.address for card in told}
-    adrift = {card.vendor for card in told if card.address is None and not card.is_unified}
-    loose = [s for s in on_pci if s.address not in claimed and s.vendor not in adrift]
-    return told + [_seen_only(seen) for seen in loose]
+    unplaced = {card.vendor for card in told if card.address is None and not card.is_unified}
+    others = [s for s in on_pci if s.address not in claimed and s.vendor not in unplaced]
+    return told + [_without_driver(seen) for seen in others]
 
 
 def _addressed(card: Card, cards: Sequence[Card], on_pci: Sequence[pci.PciDevice]) -> Card:
@@ -33,8 +35,8 @@ def _addressed(card: Card, cards: Sequence[Card], on_pci: Sequence[pci.PciDevice
 
 
 def _attached(card: Card, seen: pci.PciDevice | None) -> Card:
-    """The bus knows the slot, so its link goes before the driver's; a card that shares the host's
-    memory has none that matters (GB10 claims PCIe 1.0 x1)."""
+    """The bus knows the slot, so its link is preferred to the driver's. For a GPU that shares the
+    host's memory a link means nothing (GB10 claims PCIe 1.0 x1)."""
     if seen is None or card.is_unified:
         return card
     return replace(
@@ -45,7 +47,7 @@ def _attached(card: Card, seen: pci.PciDevice | None) -> Card:
     )
 
 
-def _seen_only(seen: pci.PciDevice) -> Card:
+def _without_driver(seen: pci.PciDevice) -> Card:
     return Card(
         vendor=seen.vendor,
         name=pci.name(seen),
@@ -53,5 +55,5 @@ def _seen_only(seen: pci.PciDevice) -> Card:
         link=seen.link,
         link_now=seen.link_now,
         numa_node=seen.numa_node,
-        is_told=False,
+        has_driver=False,
     )
