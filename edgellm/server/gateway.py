@@ -65,7 +65,9 @@ def models_of(request: Request) -> Models:
 
 def check_quota(request: Request) -> None:
     """Before any work for a request that has a model compute. Raises QuotaExceeded."""
-    gateway_of(request).books.check(key_of(request))
+    gateway = gateway_of(request)
+    with gateway.metrics.at_the_door():
+        gateway.books.check(key_of(request))
 
 
 def check_admin(request: Request) -> None:

@@ -64,6 +64,15 @@ class Metrics:
         self._refused.labels(reason_of(error)).inc()
 
     @contextmanager
+    def at_the_door(self) -> Iterator[None]:
+        """Around what may turn a request away before it is read which model it asks for."""
+        try:
+            yield
+        except EdgellmError as error:
+            self._requests.labels("", _outcome(error)).inc()
+            raise
+
+    @contextmanager
     def watch(self, model: str, n_answers: int, *, is_streamed: bool = True) -> Iterator["Watch"]:
         """Around one request. However it ends, it is counted once, with its outcome. One without an
         answer to write (embeddings, ranks) says when all was `read`. Of an answer that isn't

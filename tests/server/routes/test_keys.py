@@ -54,6 +54,18 @@ def test_a_day_that_is_used_up_is_no_reason_to_knock_again_at_once():
     assert refused["n_refused"] == 1
 
 
+def test_what_a_bound_refuses_is_counted_as_what_a_full_queue_does_without_a_model():
+    with serving(key("anna", tokens_per_day=9)) as live:
+        ask(live, "anna")
+        for path in ("/v1/chat/completions", "/api/chat"):
+            body = {"model": "tiny", "messages": HI}
+            headers = {"x-api-key": "secret-of-anna"}
+            assert httpx2.post(live.url + path, json=body, headers=headers).status_code == 429
+        told = get(live, "anna", "/metrics").text
+    assert 'edgellm_requests_total{model="",outcome="rejected"} 2.0' in told
+    assert 'edgellm_requests_total{model="tiny",outcome="rejected"}' not in told
+
+
 def test_anthropics_client_reads_it_as_its_own_error():
     with (
         serving(key("anna", tokens_per_day=9)) as live,
