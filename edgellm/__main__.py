@@ -10,9 +10,9 @@ _INTERRUPTED = 130  # as a shell tells it
 
 def main() -> None:
     try:
-        from edgellm.cli.sweeping import sweep_seldom
+        from edgellm.cli.garbage import collect_seldom
 
-        sweep_seldom()
+        collect_seldom()
         from edgellm.cli.main import main as command
 
         command()

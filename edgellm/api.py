@@ -20,7 +20,7 @@ from edgellm.cli.preparing.prepare import Prepared
 from edgellm.cli.preparing.several import prepare_all
 from edgellm.cli.preparing.store import store_of
 from edgellm.cli.preparing.wanted import Wanted, as_served, wanted, wanted_beside
-from edgellm.cli.serving.awaited import AwaitedClient
+from edgellm.cli.serving.async_client import AsyncClient
 from edgellm.cli.serving.background import BackgroundServer
 from edgellm.cli.serving.client import Client
 from edgellm.cli.serving.find import server_of, the_server
@@ -33,8 +33,8 @@ from edgellm.selector.plan import Plan
 from edgellm.selector.telling.explain import explain as _explain
 from edgellm.status import Status
 from edgellm.tui.told.answers import Piece, Timings
+from edgellm.tui.told.auth import Key
 from edgellm.tui.told.questions import AnyMessage, Message
-from edgellm.tui.told.signing import Key
 
 Said: TypeAlias = str | Sequence[Mapping[str, Any]]  # or messages: {"role": …, "content": …}
 
@@ -228,7 +228,7 @@ async def achat(
     """`chat` for an event loop. Cancelling it stops the model."""
     heard = _Heard()
     address = await asyncio.to_thread(_where, model, server)  # it may have to look for one
-    async with AwaitedClient(address.url, address.key) as client:
+    async with AsyncClient(address.url, address.key) as client:
         async for piece in client.chat(address.model, _messages(message, system), **sampling):
             heard.add(piece)
     return heard.answer()

@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from edgellm.cli.flow import Flow
 from edgellm.cli.history import History
 from edgellm.cli.output import columns, say, say_error
 from edgellm.cli.pictures import audio_parts, image_parts
 from edgellm.cli.serving.client import Client
-from edgellm.cli.serving.find import meant_by
+from edgellm.cli.serving.find import servers_with
 from edgellm.cli.waiting import Waiting
+from edgellm.cli.word_wrap import WordWrap
 from edgellm.errors import ContextTooLong, EdgellmError
 from edgellm.harmless import prose
 from edgellm.tui.terminal import has_style
@@ -116,7 +116,7 @@ class Answering:
     def can_switch_thoughts(self) -> bool:
         """Also where nobody tells: then it may be asked for, and changes nothing."""
         with contextlib.suppress(EdgellmError), Client(self.url) as client:
-            found = meant_by(self.model, [(self.url, client.status())])
+            found = servers_with(self.model, [(self.url, client.status())])
             return all(model.switches_thoughts is not False for _, _, model in found)
         return True
 
@@ -162,28 +162,28 @@ class _Written:
         self.reason: str | None = None
         self._is_terminal = sys.stdout.isatty()
         self._shows_thoughts = self._is_terminal and shows_thoughts
-        self._flow = Flow(columns)
+        self._wrap = WordWrap(columns)
         self._begin, self._end = _FAINT if has_style(sys.stdout) else _MARKED
         self._is_thinking = False
 
     def thought(self, text: str) -> None:
         if text and self._shows_thoughts:
             begin = "" if self._is_thinking else self._begin
-            print(begin + self._flow.feed(prose(text)), end="", flush=True)
+            print(begin + self._wrap.feed(prose(text)), end="", flush=True)
             self._is_thinking = True
 
     def text(self, text: str) -> None:
         if text:
             if self._is_thinking:
-                print(self._flow.rest() + self._end + self._flow.feed("\n\n"), end="")
+                print(self._wrap.rest() + self._end + self._wrap.feed("\n\n"), end="")
                 self._is_thinking = False
-            print(self._flow.feed(prose(text)) if self._is_terminal else text, end="", flush=True)
+            print(self._wrap.feed(prose(text)) if self._is_terminal else text, end="", flush=True)
             self.answer += text
 
     def end(self) -> None:
         """Where nothing was written there is no line to end."""
         if self._is_thinking or self.answer:
-            print(self._flow.rest(), end=self._end if self._is_thinking else "")
+            print(self._wrap.rest(), end=self._end if self._is_thinking else "")
             print(flush=True)
 
 

@@ -2,7 +2,7 @@
 
 `edgellm --help` must answer in a quarter of a second, so the commands import what they need when
 they are called, and typer's rich mode is off (it alone costs 0.3 s). Each is imported when it is
-asked for (cli/commanding.py); where it takes a dataclass, `spread` makes its fields options.
+asked for (cli/lazy_commands.py); where it takes a dataclass, `spread` makes its fields options.
 """
 
 import errno
@@ -14,8 +14,8 @@ from typing import Annotated, Any, cast
 import typer
 
 import edgellm
-from edgellm.cli.commanding import Commands
 from edgellm.cli.flags.coercion import QuickGroup
+from edgellm.cli.lazy_commands import LazyCommands
 from edgellm.cli.output import say, say_error
 from edgellm.cli.streams import mend_streams, silence_stdout
 from edgellm.errors import EdgellmError, StorageError
@@ -71,7 +71,7 @@ _COMMANDS = {
 class _Edgellm(QuickGroup):
     def __init__(self, **given: Any) -> None:
         super().__init__(**given)
-        self.commands = cast(Any, Commands(_COMMANDS, hidden={"ls": "models.list_models"}))
+        self.commands = cast(Any, LazyCommands(_COMMANDS, hidden={"ls": "models.list_models"}))
 
     def get_params(self, ctx: Any) -> list[Any]:
         """Completion is told in a line of its own, at the end."""

@@ -11,25 +11,29 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from edgellm.tui.plain import OR_SO, ascii_cell, is_plain, utf8
+from edgellm.tui.plain import OR_UTF8, ascii_cell, is_plain, utf8
 
-_LIKE_IT = {
+_ASCII = {  # of what is written as text; what is drawn keeps its width: tui/plain.py
     "→": "->", "←": "<-", "…": "...", "±": "+-", "°": "", "█": "#", "▓": "=", "▒": "+", "░": ":",
 }  # fmt: skip
-_LOST = "edgellm.lost"
+_OR_MARK = "edgellm.ascii"
 
 
 def mend_streams() -> None:
-    """A closed one leads nowhere; what the encoding lacks is written as something like it. On a
-    terminal of the C locale nothing is drawn but ASCII: Python would write UTF-8 there."""
+    """A closed one is opened on /dev/null; what an encoding lacks is written as something like it.
+    On a terminal of the C locale only ASCII is drawn: Python would write UTF-8 there."""
     _open_closed()
-    codecs.register_error(_LOST, like_it)
-    codecs.register_error(OR_SO, like_it_or_so)
-    for stream, errors in ((sys.stdin, "replace"), (sys.stdout, _LOST), (sys.stderr, _LOST)):
+    codecs.register_error(_OR_MARK, ascii_or_question_mark)
+    codecs.register_error(OR_UTF8, ascii_or_utf8)
+    for stream, errors in (
+        (sys.stdin, "replace"),
+        (sys.stdout, _OR_MARK),
+        (sys.stderr, _OR_MARK),
+    ):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=errors)
-            if errors == _LOST and stream.isatty() and is_plain(_environ_as_given()):
-                stream.reconfigure(encoding="ascii", errors=OR_SO)
+            if errors == _OR_MARK and stream.isatty() and is_plain(_environ_as_given()):
+                stream.reconfigure(encoding="ascii", errors=OR_UTF8)
 
 
 def silence_stdout() -> None:
@@ -39,21 +43,21 @@ def silence_stdout() -> None:
     os.close(nowhere)
 
 
-def like_it(error: UnicodeError) -> tuple[str | bytes, int]:
-    """For the first character that can't be written. A byte of a file's name that is no UTF-8
-    stays what it is: who reads the name is to find the file."""
-    written, after = like_it_or_so(error)
+def ascii_or_question_mark(error: UnicodeError) -> tuple[str | bytes, int]:
+    """An error handler of codecs: ASCII that is like the character, else "?". A byte of a file's
+    name that is no UTF-8 stays what it is: who reads the name is to find the file."""
+    written, after = ascii_or_utf8(error)
     return written if isinstance(written, str) or len(written) == 1 else "?", after
 
 
-def like_it_or_so(error: UnicodeError) -> tuple[str | bytes, int]:
-    """As `like_it`, and what is like nothing is written in UTF-8."""
+def ascii_or_utf8(error: UnicodeError) -> tuple[str | bytes, int]:
+    """As `ascii_or_question_mark`, but what no ASCII is like is written in UTF-8."""
     assert isinstance(error, UnicodeEncodeError)
     lost = error.object[error.start]
     after = error.start + 1
     if "\udc80" <= lost <= "\udcff":
         return bytes([ord(lost) - 0xDC00]), after
-    like = _LIKE_IT.get(lost, ascii_cell(lost))
+    like = _ASCII.get(lost, ascii_cell(lost))
     return utf8(lost) if like is None else like, after
 
 

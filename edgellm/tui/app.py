@@ -13,10 +13,10 @@ from edgellm.tui.screens.chat import ChatScreen
 from edgellm.tui.screens.top import TopScreen
 from edgellm.tui.terminal import is_gone, why_not_drawn
 from edgellm.tui.theme import THEME
+from edgellm.tui.told.auth import Key
 from edgellm.tui.told.follower import Follower
 from edgellm.tui.told.recording import Moment, Span
 from edgellm.tui.told.replay import ReplayTransport
-from edgellm.tui.told.signing import Key
 
 StartScreen = Literal["top", "chat"]
 

@@ -12,8 +12,8 @@ from typing import TextIO
 
 Handler = Callable[[UnicodeError], tuple[str | bytes, int]]
 
-OR_SO = "edgellm.plain"  # the errors of a stream of the C locale: what is said passes as UTF-8
-_CELLS, _CELLS_OR_SO = "edgellm.cells", "edgellm.plain-cells"
+OR_UTF8 = "edgellm.plain"  # the errors of a stream of the C locale: what is said passes as UTF-8
+_CELLS, _CELLS_OR_UTF8 = "edgellm.cells", "edgellm.plain-cells"
 _SIGNS = {
     "→": ">", "←": "<", "↑": "^", "↓": "v", "⏎": "<", "…": "~", "–": "-", "—": "-", "·": ".",
     "×": "x", "±": "+", "°": " ", "“": '"', "”": '"', "●": "*", "○": "o", "◌": "o", "✗": "x",
@@ -56,7 +56,7 @@ def in_cells(out: TextIO | None) -> Iterator[None]:
         yield
         return
     before = out.errors
-    out.reconfigure(errors=_CELLS_OR_SO if before == OR_SO else _CELLS)
+    out.reconfigure(errors=_CELLS_OR_UTF8 if before == OR_UTF8 else _CELLS)
     try:
         yield
     finally:
@@ -79,4 +79,4 @@ def _in_place_of(otherwise: Callable[[str], str | bytes]) -> Handler:
 
 
 codecs.register_error(_CELLS, _in_place_of(lambda char: "?"))
-codecs.register_error(_CELLS_OR_SO, _in_place_of(utf8))
+codecs.register_error(_CELLS_OR_UTF8, _in_place_of(utf8))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edgellm.cli.streams import like_it, like_it_or_so
+from edgellm.cli.streams import ascii_or_question_mark, ascii_or_utf8
 
 EDGELLM = (sys.executable, "-m", "edgellm")
 
@@ -48,15 +48,15 @@ def on_terminal(*words, **env):
     [("ascii", b"-> 4x | ?"), ("latin-1", b"-> 4\xd7 | ?"), ("utf-8", "→ 4× │ 你".encode())],
 )
 def test_what_an_encoding_lacks_is_written_as_something_like_it(encoding, written):
-    codecs.register_error("test.like_it", like_it)
+    codecs.register_error("test.ascii_or_question_mark", ascii_or_question_mark)
 
-    assert "→ 4× │ 你".encode(encoding, "test.like_it") == written
+    assert "→ 4× │ 你".encode(encoding, "test.ascii_or_question_mark") == written
 
 
 def test_in_the_c_locale_what_is_said_passes_and_what_is_drawn_is_ascii():
-    codecs.register_error("test.like_it_or_so", like_it_or_so)
+    codecs.register_error("test.ascii_or_utf8", ascii_or_utf8)
 
-    assert "→ 你 █…".encode("ascii", "test.like_it_or_so") == "-> 你 #...".encode()
+    assert "→ 你 █…".encode("ascii", "test.ascii_or_utf8") == "-> 你 #...".encode()
 
 
 @pytest.mark.parametrize(
@@ -85,10 +85,10 @@ def test_a_pipe_of_the_c_locale_is_sent_what_there_is():
 
 
 def test_a_byte_of_a_name_that_is_no_text_is_written_as_it_is():
-    codecs.register_error("test.like_it", like_it)
+    codecs.register_error("test.ascii_or_question_mark", ascii_or_question_mark)
     name = os.fsdecode(b"/mod\xe9les/x")
 
-    assert name.encode("utf-8", "test.like_it") == b"/mod\xe9les/x"
+    assert name.encode("utf-8", "test.ascii_or_question_mark") == b"/mod\xe9les/x"
 
 
 def test_a_plan_is_told_in_an_encoding_that_has_no_bars():

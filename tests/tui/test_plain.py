@@ -3,7 +3,7 @@ import io
 import pytest
 
 from edgellm.cli.streams import mend_streams
-from edgellm.tui.plain import OR_SO, ascii_cell, in_cells, is_plain
+from edgellm.tui.plain import OR_UTF8, ascii_cell, in_cells, is_plain
 
 
 def test_whatever_is_drawn_has_an_ascii_cell():
@@ -42,7 +42,7 @@ def test_only_who_asks_for_the_c_locale_gets_it(environ, plain):
 @pytest.mark.parametrize(
     ("encoding", "errors", "written"),
     [
-        ("ascii", OR_SO, "| ~ 你".encode()),
+        ("ascii", OR_UTF8, "| ~ 你".encode()),
         ("latin-1", "strict", b"| ~ ?"),
         ("utf-8", "strict", "│ … 你".encode()),
     ],

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgellm.cli.flags import options
-from edgellm.cli.flags.means import Means
+from edgellm.cli.flags.cost_inputs import CostInputs
 from edgellm.errors import NotServing
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def cost(
-    means: Means,
+    inputs: CostInputs,
     model: Annotated[
         str | None,
         typer.Argument(metavar="MODEL", help="As for plan; without one, what is served here."),
@@ -46,7 +46,7 @@ def cost(
     pace, candidates = _pace(model, config, host)
     prices = load_prices()
     speeds = {price.name: _cloud_tok_s(price, candidates) for price in prices.cloud}
-    made = costs(pace, means, config, prices, speeds)
+    made = costs(pace, inputs, config, prices, speeds)
     print_json(made) if as_json else print(report(made, columns()))
 
 
@@ -54,10 +54,10 @@ def _pace(
     model: str | None, config: "Config", host: str | None
 ) -> tuple["Pace", tuple["Candidate", ...]]:
     """Raises NotServing without a MODEL and a server, and as resolving and planning do."""
-    from edgellm.cli.serving.find import meant_by, statuses, the_server
+    from edgellm.cli.serving.find import servers_with, statuses, the_server
 
     if model is not None:
-        having = meant_by(model, statuses(host))
+        having = servers_with(model, statuses(host))
         if not having:
             return _predicted(model, config)
         url, status, ours = having[0]

@@ -78,7 +78,7 @@ def serve(
     _check_several(models or (), [flag for flag, value in of_one.items() if value])
     pins.goal(config.reserve)  # what can't be is told before anything is looked for
     listening.check(config)
-    _tell_idle_tables(config, [*models, *filter(None, [embedding])])
+    _tell_unmatched_tables(config, [*models, *filter(None, [embedding])])
     flags = Wishes(
         pins=pins, drafting=drafting, seeing=seeing, adapting=adapting,
         sleep_idle_seconds=sleep_idle_seconds,
@@ -91,11 +91,11 @@ def serve(
     _run(replace(instance, insecure=listening.insecure))
 
 
-def _tell_idle_tables(config: "Config", models: "Sequence[str]") -> None:
+def _tell_unmatched_tables(config: "Config", models: "Sequence[str]") -> None:
     from edgellm.cli.output import say
-    from edgellm.cli.preparing.idle_tables import idle_tables
+    from edgellm.cli.preparing.unmatched_tables import unmatched_tables
 
-    for one in idle_tables(config, models):
+    for one in unmatched_tables(config, models):
         say(str(one))
 
 
@@ -152,20 +152,20 @@ def _of_the_disk(config: "Config", flags: Wishes) -> "Instance":
     from edgellm.cli.preparing.shelf import Shelf
     from edgellm.cli.serving.pulling import Puller
     from edgellm.cli.serving.removing import Remover
-    from edgellm.cli.serving.shelved import Shelved
+    from edgellm.cli.serving.shelf_watch import ShelfWatch
 
     hardware = machine.look()
     shelf = Shelf(config, hardware, flags, say)
     with machine.looking("looking at the models on this disk …"):
         prepared = shelf.look().come
     instance = _told(config, hardware, prepared, "")
-    shelved = Shelved(shelf, say)
+    watch = ShelfWatch(shelf, say)
     return replace(
         instance,
         wakes_first=False,
-        errand=shelved.errand,
-        puller=Puller(config, shelved.refresh) if config.allow_pull else None,
-        remover=Remover(config, shelved.refresh) if config.allow_delete else None,
+        errand=watch.errand,
+        puller=Puller(config, watch.refresh) if config.allow_pull else None,
+        remover=Remover(config, watch.refresh) if config.allow_delete else None,
     )
 
 

@@ -23,8 +23,8 @@ from edgellm.cli.doctoring.findings import Finding, Place
 from edgellm.cli.doctoring.hub_check import hub
 from edgellm.cli.doctoring.split_check import split
 from edgellm.cli.preparing import machine
-from edgellm.cli.preparing.idle_tables import idle_tables
 from edgellm.cli.preparing.store import store_of
+from edgellm.cli.preparing.unmatched_tables import unmatched_tables
 from edgellm.cli.serving.find import statuses
 from edgellm.config import Config
 from edgellm.errors import EdgellmError
@@ -84,7 +84,7 @@ def gather(config: Config, waiting: Callable[[machine.Waits], None]) -> Place:
         hub_endpoint=endpoint,
         hub_variable=variable,
         n_tables=len(config.models),
-        idle_tables=idle_tables(config, (*config.serve, *(one.name for one in served))),
+        unmatched_tables=unmatched_tables(config, (*config.serve, *(one.name for one in served))),
         is_offline=config.offline or offline_by_environment(),
         landlock_abi=landlock.abi() if sys.platform == "linux" else None,
         has_drivers=has_drivers(places.library_names()),
@@ -227,7 +227,7 @@ def _profiles(place: Place) -> Finding:
 
 def _tables(place: Place) -> Finding:
     """What the settings say of single models."""
-    if idle := place.idle_tables:
+    if idle := place.unmatched_tables:
         titles = ", ".join(one.table.title for one in idle)
         message = f"{titles} of {idle[0].table.file}: no model is here by such a name"
         return Finding("tables", "warning", message, "; ".join(one.advice for one in idle))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from edgellm.cli.preparing.idle_tables import IdleTable
+from edgellm.cli.preparing.unmatched_tables import UnmatchedTable
 from edgellm.meter.sample import Sample
 from edgellm.models.hubs import DEFAULT_HUB, SITES
 from edgellm.probe.hardware import Hardware
@@ -42,5 +42,5 @@ class Place:
     hub_endpoint: str = SITES[DEFAULT_HUB].endpoint
     hub_variable: str = "HF_ENDPOINT"  # that says so, or would
     n_tables: int = 0  # of models, in the settings
-    idle_tables: tuple[IdleTable, ...] = ()  # of them, about no model
+    unmatched_tables: tuple[UnmatchedTable, ...] = ()  # of them, about no model
     is_offline: bool = False  # by the settings, or another tool's variables

@@ -1,8 +1,8 @@
 """What the command line may say.
 
-Dataclasses of options that commands share: `adapting`, `described`, `drafting`, `listening`,
-`means`, `options`, `pins`, `seeing`. `signature` makes a command's parameters of them, `coercion`
-values of words, `help` their pages; `wishes` are what they say of one model, `tables` what the
-settings say of it in the same words, `table_names` whom they mean; `completing` and `bash_words`
-are what Tab offers. `addresses` says where a server is, `keys` which key it is sent.
+Dataclasses of options that commands share: `adapting`, `cost_inputs`, `described`, `drafting`,
+`listening`, `options`, `pins`, `seeing`. `signature` makes a command's parameters of them,
+`coercion` values of words, `help` their pages; `wishes` are what they say of one model, `tables`
+what the settings say of it in the same words, `table_names` whom they mean; `completing` and
+`bash_words` are what Tab offers. `addresses` says where a server is, `keys` which key it is sent.
 """

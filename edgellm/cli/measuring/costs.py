@@ -17,7 +17,7 @@ from edgellm.meter.energy.cost import (
 from edgellm.units import format_rate
 
 if TYPE_CHECKING:
-    from edgellm.cli.flags.means import Means
+    from edgellm.cli.flags.cost_inputs import CostInputs
     from edgellm.config import Config
     from edgellm.profiles import CloudPrice, Prices
 
@@ -70,15 +70,15 @@ class Costs:
 
 def costs(
     pace: Pace,
-    means: "Means",
+    inputs: "CostInputs",
     config: "Config",
     prices: "Prices",
     cloud_tok_s: Mapping[str, float | None],
 ) -> Costs:
     """Raises BadRequest for prices in two currencies and no rate between them."""
-    rate, pace = _rate(means, config), _overridden(pace, means)
-    owned = _owned(pace, means, config)
-    asked, per_hour = means.requests_per_day, _parts(owned, means)
+    rate, pace = _rate(inputs, config), _overridden(pace, inputs)
+    owned = _owned(pace, inputs, config)
+    asked, per_hour = inputs.requests_per_day, _parts(owned, inputs)
     cloud = tuple(
         _cloud(row, rate, cloud_tok_s.get(row.name), owned, asked, prices.date)
         for row in prices.cloud
@@ -94,49 +94,49 @@ def costs(
         else None,
         cloud=cloud,
         assumptions=(
-            *_missing(pace, owned, means),
-            *_assumptions(pace, owned, means, config.currency, rate, _span(cloud)),
+            *_missing(pace, owned, inputs),
+            *_assumptions(pace, owned, inputs, config.currency, rate, _span(cloud)),
         ),
     )
 
 
-def _rate(means: "Means", config: "Config") -> float:
+def _rate(inputs: "CostInputs", config: "Config") -> float:
     """One dollar in the configuration's currency."""
-    if config.currency != "USD" and means.usd is None:
+    if config.currency != "USD" and inputs.usd is None:
         raise BadRequest(
             f"cloud prices are in USD, and the configuration's currency is {config.currency}",
             hint="say what one dollar is in it: --usd 0.92",
         )
-    return means.usd or 1.0
+    return inputs.usd or 1.0
 
 
-def _owned(pace: Pace, means: "Means", config: "Config") -> Owned:
+def _owned(pace: Pace, inputs: "CostInputs", config: "Config") -> Owned:
     return Owned(
-        capex=means.capex or 0.0,
-        monthly=means.monthly or 0.0,
-        years=means.years,
-        utilisation=means.utilisation,
+        capex=inputs.capex or 0.0,
+        monthly=inputs.monthly or 0.0,
+        years=inputs.years,
+        utilisation=inputs.utilisation,
         watts=pace.watts,
-        per_kwh=config.energy_price_per_kwh if means.per_kwh is None else means.per_kwh,
+        per_kwh=config.energy_price_per_kwh if inputs.per_kwh is None else inputs.per_kwh,
     )
 
 
-def _overridden(pace: Pace, means: "Means") -> Pace:
+def _overridden(pace: Pace, inputs: "CostInputs") -> Pace:
     given = "as given"
     return replace(
         pace,
-        tok_s=means.tok_s or pace.tok_s,
-        tok_s_from=given if means.tok_s else pace.tok_s_from,
-        watts=pace.watts if means.watts is None else means.watts,
-        watts_from=pace.watts_from if means.watts is None else given,
+        tok_s=inputs.tok_s or pace.tok_s,
+        tok_s_from=given if inputs.tok_s else pace.tok_s_from,
+        watts=pace.watts if inputs.watts is None else inputs.watts,
+        watts_from=pace.watts_from if inputs.watts is None else given,
     )
 
 
-def _parts(owned: Owned, means: "Means") -> Parts:
+def _parts(owned: Owned, inputs: "CostInputs") -> Parts:
     """By the hour. What was not given is not known: not the same as free."""
     energy = owned.energy_per_hour
-    standing = None if means.monthly is None else owned.standing_per_hour
-    purchase = None if means.capex is None else owned.purchase_per_hour
+    standing = None if inputs.monthly is None else owned.standing_per_hour
+    purchase = None if inputs.capex is None else owned.purchase_per_hour
     is_known = any(part is not None for part in (energy, standing, purchase))
     return Parts(energy, standing, purchase, owned.per_hour if is_known else None)
 
@@ -177,7 +177,7 @@ def _span(cloud: Sequence[Cloud]) -> str:
     return " to ".join(dict.fromkeys((months[0], months[-1])))
 
 
-def _missing(pace: Pace, owned: Owned, means: "Means") -> Iterator[str]:
+def _missing(pace: Pace, owned: Owned, inputs: "CostInputs") -> Iterator[str]:
     """What is not counted, and the flag that tells it."""
     if pace.tok_s is None:
         yield "what a token costs is not known: no speed is (--tok-s)"
@@ -191,14 +191,14 @@ def _missing(pace: Pace, owned: Owned, means: "Means") -> Iterator[str]:
             if value is None
         ]
         yield f"energy is not counted: {' and '.join(lacks)}"
-    if means.capex is None:
+    if inputs.capex is None:
         yield "the purchase is not counted: no price is given (--capex)"
-    if means.monthly is None:
+    if inputs.monthly is None:
         yield "standing charges are not counted: none are given (--monthly)"
 
 
 def _assumptions(
-    pace: Pace, owned: Owned, means: "Means", currency: str, rate: float, dates: str
+    pace: Pace, owned: Owned, inputs: "CostInputs", currency: str, rate: float, dates: str
 ) -> Iterator[str]:
     yield f"speed: {format_rate(pace.tok_s)}, {pace.tok_s_from}; prompts are read in no time"
     if owned.energy_per_hour is not None:
@@ -208,12 +208,12 @@ def _assumptions(
         )
     exchanged = "" if currency == "USD" else f"1 USD = {rate:g} {currency}, "
     used = f"of which {owned.utilisation:.0%} are used"
-    if means.capex is not None:
+    if inputs.capex is not None:
         yield (
             f"the purchase, {owned.capex:,.0f} {currency}, is written off over {owned.years:g} "
             f"years of {HOURS_A_YEAR:.0f} hours, {used}, and worth nothing then"
         )
-    if means.monthly is not None:
+    if inputs.monthly is not None:
         yield (
             f"standing charges: {owned.monthly:,.0f} {currency} a month of "
             f"{HOURS_A_MONTH:.0f} hours, {used}"
@@ -227,6 +227,6 @@ def _assumptions(
             "break-even: purchase / (rent - standing charges - energy), in hours of use, an hour "
             "here counted as one there"
         )
-    if means.requests_per_day:
-        asked = means.requests_per_day
+    if inputs.requests_per_day:
+        asked = inputs.requests_per_day
         yield f"a request: a day's cost / {asked:g}; what is rented is rented all day"

@@ -6,10 +6,10 @@ from edgellm import resources
 from edgellm.cli.output import say
 from edgellm.cli.preparing import machine
 from edgellm.cli.preparing.hubs import located
-from edgellm.cli.preparing.renewing import is_pinned, newer
 from edgellm.cli.preparing.resolve import DEMO, Resolved, hub_reference_of, resolve
 from edgellm.cli.preparing.store import store_of
 from edgellm.cli.preparing.twins import twin
+from edgellm.cli.preparing.updating import is_pinned, newer
 from edgellm.cli.progress import ProgressLine
 from edgellm.config import Config
 from edgellm.errors import BadRequest, ConfigError, ModelNotFound, NetworkError, Offline

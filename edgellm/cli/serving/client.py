@@ -26,15 +26,15 @@ from edgellm.tui.told.answers import (
     piece,
     refusal,
 )
+from edgellm.tui.told.auth import Key, bearer
 from edgellm.tui.told.exchange import (
     BETWEEN_CHUNKS_S,
     CONNECT_S,
     PATIENCE_S,
-    broken_off,
+    connection_errors,
     request,
 )
 from edgellm.tui.told.questions import AnyMessage, encoded
-from edgellm.tui.told.signing import Key, signed
 
 T = TypeVar("T")
 
@@ -58,7 +58,7 @@ class Client:
         base, path = base_and_socket(url)
         self._http = httpx2.Client(
             base_url=base,
-            auth=signed(api_key or partial(key_for, url)),
+            auth=bearer(api_key or partial(key_for, url)),
             transport=httpx2.HTTPTransport(trust_for(base), uds=path, trust_env=False),
             trust_env=False,
             timeout=httpx2.Timeout(patience_s, connect=CONNECT_S),
@@ -92,7 +92,7 @@ class Client:
     ) -> Iterator[Piece]:
         """Closing it early closes the connection, which cancels the request."""
         content = encoded(model, messages, options)
-        with broken_off(self.url), self._http.stream(**request(content)) as response:
+        with connection_errors(self.url), self._http.stream(**request(content)) as response:
             if response.status_code >= 400:
                 told = self._whole(response, self._patience_s)
                 raise refusal(self.url, response.status_code, told)

@@ -125,10 +125,10 @@ def server_of(model: str) -> tuple[str, ModelStatus] | None:
 
 def having(model: str, found: Found) -> tuple[str, ModelStatus] | None:
     """As `server_of`, of those that were found."""
-    return next(((url, served) for url, _, served in meant_by(model, found.answering)), None)
+    return next(((url, served) for url, _, served in servers_with(model, found.answering)), None)
 
 
-def meant_by(
+def servers_with(
     text: str, answering: Sequence[tuple[str, Status]]
 ) -> list[tuple[str, Status, ModelStatus]]:
     """The servers that have it by its name or its file; where none has, by another of its names."""
@@ -169,7 +169,7 @@ def only(
     BadRequest when unclear."""
     meant = found.answering
     if model is not None:
-        meant = tuple((url, status) for url, status, _ in meant_by(model, found.answering))
+        meant = tuple((url, status) for url, status, _ in servers_with(model, found.answering))
     if not meant:
         found.check_silent()
         what = f"no running server has {model}" if model else "no server is running here"

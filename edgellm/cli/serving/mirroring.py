@@ -11,7 +11,7 @@ from edgellm.cli.flags.addresses import is_everywhere, seen_from_outside, url_of
 from edgellm.cli.output import say
 from edgellm.cli.preparing.precheck import bind_of, names_of
 from edgellm.cli.preparing.store import store_of
-from edgellm.cli.serving.renewing import keep_renewed
+from edgellm.cli.serving.certificate_renewal import keep_renewed
 from edgellm.config import Config, host_and_port
 from edgellm.harmless import plain
 from edgellm.server.door.access import Access

@@ -9,7 +9,7 @@ from edgellm.cli.flags.keys import key_for
 from edgellm.cli.serving.trust import transport_for
 from edgellm.cli.signals import handled_by
 from edgellm.tui.app import StartScreen, TopApp
-from edgellm.tui.told.signing import Key
+from edgellm.tui.told.auth import Key
 
 
 def watch(url: str, *, start_screen: StartScreen = "top") -> None:

@@ -13,16 +13,16 @@ from pathlib import Path
 
 from starlette.applications import Starlette
 
+from edgellm.cli.garbage import collect_while_serving
 from edgellm.cli.output import say
 from edgellm.cli.preparing.precheck import bind_of, names_of
 from edgellm.cli.preparing.prepare import Prepared
 from edgellm.cli.serving import state
+from edgellm.cli.serving.certificate_renewal import keep_renewed
 from edgellm.cli.serving.engines import Fleet
 from edgellm.cli.serving.observing import Observer
-from edgellm.cli.serving.renewing import keep_renewed
 from edgellm.cli.serving.salvage import Salvage
 from edgellm.cli.serving.sharing import Shared
-from edgellm.cli.sweeping import sweep_while_serving
 from edgellm.config import Config
 from edgellm.files import path_of
 from edgellm.meter.guardrails import Ceilings
@@ -148,7 +148,7 @@ async def _serve(
     """Others find the server as long as it listens."""
 
     def listens(url: str) -> None:
-        sweep_while_serving()
+        collect_while_serving()
         if instance.is_announced:
             tls = bind.tls
             announcement.listening(url, time.time(), tls.own if tls else None)

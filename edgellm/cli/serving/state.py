@@ -19,7 +19,7 @@ from typing import Self
 import msgspec
 
 from edgellm import status
-from edgellm.cli.serving.births import birth_of
+from edgellm.cli.serving.process_identity import identity_of
 from edgellm.files import write_whole
 
 _LOGINS = Path("/run/user")
@@ -28,7 +28,7 @@ _LOGINS = Path("/run/user")
 class Running(msgspec.Struct, frozen=True, kw_only=True):
     url: str  # http://host:port, https://host:port or unix:///path
     pid: int
-    birth: str  # with the pid it names one process
+    identity: str  # with the pid it names one process
     listening_since_s: float
     certificate: str | None = None  # the one that it shows, in PEM's form; None: it speaks no TLS
     is_stopping: bool = False  # its models are being unloaded, and its URL is not its own any more
@@ -79,13 +79,13 @@ class Announcement:
         """`now_s` is Unix time, `certificate` in PEM's form."""
         pid = os.getpid()
         try:
-            birth = birth_of(pid)
+            identity = identity_of(pid)
         except OSError:  # nor could others tell that it lives
             return
-        if not birth:
+        if not identity:
             return
         self._server = Running(
-            url=url, pid=pid, birth=birth, listening_since_s=now_s, certificate=certificate
+            url=url, pid=pid, identity=identity, listening_since_s=now_s, certificate=certificate
         )
         name = f"{pid}-{secrets.token_hex(4)}.json"  # one process may serve twice: the library can
         for place in self._places:
@@ -143,10 +143,10 @@ def _living(path: Path) -> Running | None:
     """The server whose file this is. Without one to be read, its name tells whose it is."""
     server = _read(path)
     with contextlib.suppress(OSError, ValueError):  # whose it is can't be known: it stays
-        birth = birth_of(server.pid if server else int(path.name.partition("-")[0]))
-        if server and birth == server.birth:
+        identity = identity_of(server.pid if server else int(path.name.partition("-")[0]))
+        if server and identity == server.identity:
             return server
-        if server or birth is None:
+        if server or identity is None:
             _remove(path)
     return None
 

@@ -14,9 +14,9 @@ from edgellm.errors import KeyRefused, NotServing
 from edgellm.status import Status
 from edgellm.tui.drawn.untrusted import clean
 from edgellm.tui.told.answers import Piece, nobody_there
-from edgellm.tui.told.exchange import heard, whole
+from edgellm.tui.told.auth import Key, bearer
+from edgellm.tui.told.exchange import answer_pieces, body_of
 from edgellm.tui.told.questions import AnyMessage, encoded, thinking
-from edgellm.tui.told.signing import Key, signed
 
 _STATUS_TIMEOUT = httpx2.Timeout(5.0, connect=2.0)
 _STATUS_WHOLE_S = 15.0  # of one that comes letter by letter
@@ -43,7 +43,7 @@ class Server:
             transport = transport or httpx2.AsyncHTTPTransport(uds=path, trust_env=False)
             base = "http://localhost"
         self._http = httpx2.AsyncClient(
-            base_url=base, auth=signed(api_key), transport=transport, trust_env=False
+            base_url=base, auth=bearer(api_key), transport=transport, trust_env=False
         )
 
     async def aclose(self) -> None:
@@ -74,13 +74,13 @@ class Server:
                 told = f"no edgellm at {self.url}: it answered {answer.status_code}"
                 may_come = answer.status_code >= 500  # behind a proxy, say
                 raise NotServing(told) if may_come else Stranger(told)
-            return await whole(answer)
+            return await body_of(answer)
 
     def answer(
         self, model: str, messages: Sequence[AnyMessage], thinks: bool | None = None
     ) -> AsyncGenerator[Piece]:
-        """See `heard`. `thinks`: None leaves it to the model."""
-        return heard(self._http, self.url, encoded(model, messages, thinking(thinks)))
+        """See `answer_pieces`. `thinks`: None leaves it to the model."""
+        return answer_pieces(self._http, self.url, encoded(model, messages, thinking(thinks)))
 
 
 class Backoff:

@@ -29,7 +29,7 @@ def request(content: bytes) -> dict[str, Any]:
 
 
 @contextmanager
-def broken_off(url: str) -> Iterator[None]:
+def connection_errors(url: str) -> Iterator[None]:
     """Around the reading of an answer. Raises NotServing, WorkerDied."""
     try:
         yield
@@ -39,7 +39,7 @@ def broken_off(url: str) -> Iterator[None]:
         raise WorkerDied("the connection broke before the answer was whole") from error
 
 
-async def heard(
+async def answer_pieces(
     http: httpx2.AsyncClient, url: str, content: bytes, patience_s: float = PATIENCE_S
 ) -> AsyncGenerator[Piece]:
     """Closed or cancelled early, it closes the connection, which cancels the request.
@@ -47,12 +47,12 @@ async def heard(
     Raises NotServing without a server, WorkerDied where the stream is cut off, else the error that
     the server tells: ContextTooLong before the first word.
     """
-    with broken_off(url):
+    with connection_errors(url):
         async with http.stream(**request(content)) as response:
             if response.status_code >= 400:
                 try:
                     async with asyncio.timeout(patience_s):
-                        told = await whole(response)
+                        told = await body_of(response)
                 except TimeoutError as error:  # letter by letter
                     raise NotServing(f"{url} does not answer") from error
                 raise refusal(url, response.status_code, told)
@@ -65,7 +65,7 @@ async def heard(
     raise cut_off()
 
 
-async def whole(answer: httpx2.Response) -> bytearray:
+async def body_of(answer: httpx2.Response) -> bytearray:
     """Its body. Raises Unreadable for one without an end, and what httpx2 raises."""
     body = bytearray()
     async for part in answer.aiter_bytes():

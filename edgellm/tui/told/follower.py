@@ -13,9 +13,9 @@ from textual.app import App
 from textual.reactive import reactive
 
 from edgellm.errors import ConfigError, KeyRefused, NotServing
+from edgellm.tui.told.auth import Key
 from edgellm.tui.told.client import Backoff, Server, Stranger
 from edgellm.tui.told.replay import ReplayTransport
-from edgellm.tui.told.signing import Key
 from edgellm.tui.view import View
 
 _SOON_S = 0.2

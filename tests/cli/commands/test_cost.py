@@ -1,7 +1,7 @@
 import pytest
 
 from edgellm.cli.commands.cost import cost, measured
-from edgellm.cli.flags.means import Means
+from edgellm.cli.flags.cost_inputs import CostInputs
 from edgellm.cli.measuring.cost_report import report
 from edgellm.cli.measuring.costs import Pace, costs
 from edgellm.config import Config
@@ -14,7 +14,7 @@ RENTED = {"H100 80GB": 200.0}
 
 
 def made(pace=FAST, config=None, **means):
-    return costs(pace, Means(**means), config or Config(), load_prices(), RENTED)
+    return costs(pace, CostInputs(**means), config or Config(), load_prices(), RENTED)
 
 
 def cloud(found, name):
@@ -153,9 +153,9 @@ def test_the_report_has_its_figures_its_assumptions_and_a_picture():
 def test_what_is_reserved_here_is_no_room_for_the_model(monkeypatch, capsys):
     """The plan that is told the cost of is the one that serve would make."""
     monkeypatch.setenv("EDGELLM_RESERVE", "1MiB")
-    cost(Means(), "qwen3:0.6b", offline=True)
+    cost(CostInputs(), "qwen3:0.6b", offline=True)
     assert "predicted, one stream" in capsys.readouterr().out
     monkeypatch.setenv("EDGELLM_RESERVE", "1000TiB")
     with pytest.raises(DoesNotFit) as refused:
-        cost(Means(), "qwen3:0.6b", offline=True)
+        cost(CostInputs(), "qwen3:0.6b", offline=True)
     assert "reserve" in refused.value.hint

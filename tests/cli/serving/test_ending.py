@@ -143,7 +143,7 @@ def test_one_at_a_socket_without_a_file_has_ended_when_nobody_listens_there(tmp_
         sock.bind(str(place))
         sock.listen()
         server = state.Running(
-            url=f"unix://{place}", pid=os.getpid(), birth="", listening_since_s=0.0
+            url=f"unix://{place}", pid=os.getpid(), identity="", listening_since_s=0.0
         )
         found = Found(stopping=(server,))
         _, (late,) = end_all(found, 0.1)

@@ -6,7 +6,7 @@ import pytest
 from cli.serving.announcing import announced
 
 from edgellm.cli.serving import state
-from edgellm.cli.serving.births import birth_of
+from edgellm.cli.serving.process_identity import identity_of
 
 NOBODY = 2**22 + 1  # beyond the highest number that Linux gives
 
@@ -52,7 +52,7 @@ def written(**changes):
     fields = {
         "url": "http://x",
         "pid": os.getpid(),
-        "birth": birth_of(os.getpid()),
+        "identity": identity_of(os.getpid()),
         "listening_since_s": 1.0,
     }
     path = folder() / "1-a.json"
@@ -68,7 +68,7 @@ def test_a_file_whose_process_is_gone_is_ignored_and_removed():
 
 
 def test_a_file_whose_number_is_another_process_by_now_is_stale():
-    path = written(birth="another start 12345")
+    path = written(identity="another start 12345")
 
     assert state.running() == ()
     assert not path.exists()
@@ -140,7 +140,7 @@ def test_no_key_is_ever_in_the_file():
     with announced("http://x", 1.0):
         (path,) = folder().glob("*.json")
         assert set(msgspec.json.decode(path.read_bytes())) == {
-            "url", "pid", "birth", "listening_since_s", "certificate", "is_stopping",
+            "url", "pid", "identity", "listening_since_s", "certificate", "is_stopping",
         }  # fmt: skip
 
 

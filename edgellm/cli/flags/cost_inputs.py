@@ -1,4 +1,4 @@
-"""What a machine costs, by the command line."""
+"""What `edgellm cost` is told: prices, and figures in the place of measured ones."""
 
 from typing import Annotated
 
@@ -8,7 +8,7 @@ from edgellm.values import frozen
 
 
 @frozen(kw_only=True)
-class Means:
+class CostInputs:
     """None: not known, which is not the same as free."""
 
     capex: Annotated[

@@ -1,11 +1,11 @@
 import pytest
 
-from edgellm.cli.flow import Flow
+from edgellm.cli.word_wrap import WordWrap
 
 
 def flowed(pieces, columns=10):
-    flow = Flow(lambda: columns)
-    return "".join(flow.feed(piece) for piece in pieces) + flow.rest()
+    wrap = WordWrap(lambda: columns)
+    return "".join(wrap.feed(piece) for piece in pieces) + wrap.rest()
 
 
 @pytest.mark.parametrize(
@@ -29,9 +29,9 @@ def test_lines_end_between_words_however_the_text_is_cut(text, shown):
 
 
 def test_a_word_is_held_back_until_it_is_whole():
-    flow = Flow(lambda: 10)
+    wrap = WordWrap(lambda: 10)
 
-    assert [flow.feed(piece) for piece in ("Hel", "lo", " wor", "ld\n")] == [
+    assert [wrap.feed(piece) for piece in ("Hel", "lo", " wor", "ld\n")] == [
         "", "", "Hello", "\nworld\n",
     ]  # fmt: skip
 
@@ -44,8 +44,8 @@ def test_a_block_of_code_keeps_its_lines():
 
 def test_a_terminal_that_grows_gets_longer_lines():
     widths = [10]
-    flow = Flow(lambda: widths[-1])
-    shown = flow.feed("Once upon a ")
+    wrap = WordWrap(lambda: widths[-1])
+    shown = wrap.feed("Once upon a ")
     widths.append(80)
 
-    assert shown + flow.feed("time there was one ") == "Once upon\na time there was one"
+    assert shown + wrap.feed("time there was one ") == "Once upon\na time there was one"

@@ -1,4 +1,4 @@
-"""Commands that are imported and made when they are asked for.
+"""LazyCommands that are imported and made when they are asked for.
 
 A call runs one of twenty commands. To import the others and to read their signatures took a tenth
 of a short command's time; only `--help` and a shell that completes ask for all.
@@ -18,7 +18,7 @@ from edgellm.cli.flags.signature import spread
 from edgellm.cli.streams import silence_stdout
 
 
-class Commands(Mapping[str, Any]):
+class LazyCommands(Mapping[str, Any]):
     """By name; typer's groups take it for a dict. `places`: "module.function" below cli/commands/,
     the module alone where both have one name."""
 

@@ -8,12 +8,12 @@ import httpx2
 Key: TypeAlias = Callable[[], str | None]
 
 
-def signed(key: Key) -> Callable[[httpx2.Request], httpx2.Request]:
+def bearer(key: Key) -> Callable[[httpx2.Request], httpx2.Request]:
     """For each request anew: another's server may have taken the place of one's own meanwhile."""
 
-    def sign(request: httpx2.Request) -> httpx2.Request:
+    def authorize(request: httpx2.Request) -> httpx2.Request:
         if known := key():
             request.headers["authorization"] = f"Bearer {known}"
         return request
 
-    return sign
+    return authorize

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from edgellm.cli.sweeping import sweep_seldom, sweep_while_serving
+from edgellm.cli.garbage import collect_seldom, collect_while_serving
 
 
 @pytest.fixture
@@ -20,9 +20,9 @@ def collector() -> Iterator[None]:
 
 @pytest.mark.usefixtures("collector")
 def test_a_command_sweeps_seldom_until_it_serves() -> None:
-    sweep_seldom()
+    collect_seldom()
     starting = gc.get_threshold()[0]
-    sweep_while_serving()
+    collect_while_serving()
     assert gc.get_threshold()[0] < starting / 10
     assert gc.get_freeze_count() > 0
 
@@ -31,7 +31,7 @@ def test_a_command_sweeps_seldom_until_it_serves() -> None:
 def test_another_program_that_serves_keeps_its_own_pace() -> None:
     n_frozen = gc.get_freeze_count()
     gc.set_threshold(1234, 5, 6)
-    sweep_while_serving()
+    collect_while_serving()
     assert gc.get_threshold() == (1234, 5, 6)
     assert gc.get_freeze_count() == n_frozen
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 from typer.main import get_command
 
-from edgellm.cli.commanding import Commands
+from edgellm.cli.lazy_commands import LazyCommands
 from edgellm.cli.main import app
 
 
@@ -30,14 +30,14 @@ def test_every_name_has_a_command_that_bears_it():
 
 
 def test_a_second_name_of_a_command_is_not_listed():
-    commands = Commands({"list": "models.list_models"}, hidden={"ls": "models.list_models"})
+    commands = LazyCommands({"list": "models.list_models"}, hidden={"ls": "models.list_models"})
     assert not commands["list"].hidden
     assert commands["ls"].hidden
     assert commands["ls"] is commands["ls"]
 
 
 def test_what_there_is_not_is_none():
-    commands = Commands({"plan": "plan"}, hidden={})
+    commands = LazyCommands({"plan": "plan"}, hidden={})
     assert commands.get("plam") is None
     with pytest.raises(KeyError):
         commands["plam"]

@@ -7,7 +7,7 @@ import ssl
 import pytest
 from certificates import AUTHORITY, FOLDER
 
-from edgellm.cli.serving.renewing import keep_renewed
+from edgellm.cli.serving.certificate_renewal import keep_renewed
 from edgellm.server.door.certificate import load_certificate
 
 PATIENCE_S = 30.0

@@ -12,7 +12,7 @@ from edgellm.errors import EdgellmError
 _LOOK_EVERY_S = 3.0
 
 
-class Shelved:
+class ShelfWatch:
     """`errand` is the server's; `refresh` looks at once."""
 
     def __init__(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from cli.serving.announcing import announced
 
-from edgellm.cli.serving.births import birth_of
+from edgellm.cli.serving.process_identity import identity_of
 
 # Under Linux psutil counts a start from the boot's second, which is told in /proc/stat.
 AFTER_A_CLOCK_STEP = """
@@ -20,25 +20,25 @@ print(psutil.boot_time(), len(state.running()))
 
 def test_a_process_keeps_its_birth_and_another_has_another():
     with subprocess.Popen((sys.executable, "-c", "input()"), stdin=subprocess.PIPE) as other:
-        birth = birth_of(other.pid)
-        assert birth not in (None, birth_of(os.getpid()))
+        identity = identity_of(other.pid)
+        assert identity not in (None, identity_of(os.getpid()))
         time.sleep(0.02)
-        assert birth_of(other.pid) == birth
+        assert identity_of(other.pid) == identity
         other.communicate(b"\n")
-    assert birth_of(other.pid) is None
+    assert identity_of(other.pid) is None
 
 
 @pytest.mark.parametrize("pid", [2**22 + 1, 1 << 70, -1])
 def test_a_number_that_no_process_has_has_no_birth(pid):
-    assert birth_of(pid) is None
+    assert identity_of(pid) is None
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no start is counted from the boot")
 def test_where_the_boot_has_no_name_a_process_has_its_birth_all_the_same(tmp_path):
-    birth = birth_of(os.getpid(), tmp_path / "none")
-    assert birth
-    assert birth_of(os.getpid(), tmp_path / "none") == birth
-    assert birth_of(2**22 + 1, tmp_path / "none") is None
+    identity = identity_of(os.getpid(), tmp_path / "none")
+    assert identity
+    assert identity_of(os.getpid(), tmp_path / "none") == identity
+    assert identity_of(2**22 + 1, tmp_path / "none") is None
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no start is counted from the boot")

@@ -4,7 +4,7 @@ import threading
 from cli.serving.fleet_fakes import fleet, prepared
 
 from edgellm.cli.preparing.shelf import Change
-from edgellm.cli.serving.shelved import Following, Shelved
+from edgellm.cli.serving.shelf_watch import Following, ShelfWatch
 from edgellm.errors import DoesNotFit, StorageError
 from edgellm.runner.on_demand.caretaker import Caretaker
 from edgellm.runner.on_demand.room import Room
@@ -43,7 +43,7 @@ def test_what_comes_is_served_and_what_goes_is_not():
                 return look
 
         loop = asyncio.get_running_loop()
-        task = asyncio.create_task(Shelved(Shelf(), said.append, 0.001).errand(made))
+        task = asyncio.create_task(ShelfWatch(Shelf(), said.append, 0.001).errand(made))
         await asyncio.gather(task, return_exceptions=True)
         return names(made)
 
@@ -69,7 +69,7 @@ def test_what_comes_is_served_though_who_waited_for_it_has_left():
     async def scenario():
         nonlocal loop, looking
         loop, looking = asyncio.get_running_loop(), asyncio.Event()
-        shelved = Shelved(Shelf(), said.append, 3600)
+        shelved = ShelfWatch(Shelf(), said.append, 3600)
         errand = asyncio.create_task(shelved.errand(made))
         await asyncio.sleep(0)
         client = asyncio.create_task(shelved.refresh())

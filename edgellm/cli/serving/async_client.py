@@ -10,12 +10,12 @@ from edgellm.cli.flags.keys import key_for
 from edgellm.cli.serving.client import base_and_socket
 from edgellm.cli.serving.trust import trust_for
 from edgellm.tui.told.answers import Piece
-from edgellm.tui.told.exchange import PATIENCE_S, heard
+from edgellm.tui.told.auth import Key, bearer
+from edgellm.tui.told.exchange import PATIENCE_S, answer_pieces
 from edgellm.tui.told.questions import AnyMessage, encoded
-from edgellm.tui.told.signing import Key, signed
 
 
-class AwaitedClient:
+class AsyncClient:
     """`url`, `api_key` and `patience_s` as Client has them."""
 
     def __init__(
@@ -25,7 +25,7 @@ class AwaitedClient:
         base, path = base_and_socket(url)
         self._http = httpx2.AsyncClient(
             base_url=base,
-            auth=signed(api_key or partial(key_for, url)),
+            auth=bearer(api_key or partial(key_for, url)),
             transport=httpx2.AsyncHTTPTransport(trust_for(base), uds=path, trust_env=False),
             trust_env=False,
         )
@@ -41,4 +41,4 @@ class AwaitedClient:
     ) -> AsyncGenerator[Piece]:
         """Cancelled while it waits, it closes the connection, which cancels the request."""
         content = encoded(model, messages, options)
-        return heard(self._http, self.url, content, self._patience_s)
+        return answer_pieces(self._http, self.url, content, self._patience_s)

@@ -3,7 +3,7 @@
 import pytest
 from bundle_runs import filled
 
-from edgellm.cli.preparing.idle_tables import idle_tables
+from edgellm.cli.preparing.unmatched_tables import unmatched_tables
 from edgellm.config import Config
 
 
@@ -17,7 +17,7 @@ def tables(tmp_path, monkeypatch):
 
     def made(*names, named=()):
         config = Config(models={name: {} for name in names}, cache_dir=str(tmp_path / "hub"))
-        return [(one.table.title, one.near) for one in idle_tables(config, named)]
+        return [(one.table.title, one.near) for one in unmatched_tables(config, named)]
 
     return made
 
@@ -52,7 +52,7 @@ def test_all_others_are_told_with_the_names_that_are_spelt_like_theirs(tables, n
 def test_what_resembles_nothing_is_told_with_the_way_to_look(tables, tmp_path):
     assert tables("./other.gguf") == [('[models."./other.gguf"]', ())]
     config = Config(models={"zz/9": {}}, cache_dir=str(tmp_path / "hub"))
-    [idle] = idle_tables(config)
+    [idle] = unmatched_tables(config)
     assert str(idle).endswith(
         '[models."zz/9"]: no model is here by that name; edgellm list shows what is'
     )

@@ -10,7 +10,7 @@ from collections.abc import Callable
 _FENCE = "```"
 
 
-class Flow:
+class WordWrap:
     """`columns` is asked at each word: a terminal changes its size meanwhile."""
 
     def __init__(self, columns: Callable[[], int]) -> None:

@@ -14,7 +14,7 @@ from edgellm.files import BOOT_ID, boot_id
 _STARTED_AT = 22 - 3  # proc(5): field 22, counted behind the name, which is the second
 
 
-def birth_of(pid: int, boot: Path = Path(BOOT_ID)) -> str | None:
+def identity_of(pid: int, boot: Path = Path(BOOT_ID)) -> str | None:
     """The same as long as the process lives, and no other's. None: no process has this number.
     Where the system names no boot, the ticks since it are all. Raises OSError where it can't be
     known at this moment."""

@@ -23,7 +23,7 @@ _ALIKE_RATIO = 0.8  # of a file's name, which may lie anywhere, to one that is k
 
 
 @frozen
-class IdleTable:
+class UnmatchedTable:
     """`near`: names that are spelt like its own."""
 
     table: Table
@@ -39,12 +39,12 @@ class IdleTable:
         return f"{self.table.where}: no model is here by that name; {self.advice}"
 
 
-def idle_tables(config: Config, named: Sequence[str] = ()) -> tuple[IdleTable, ...]:
+def unmatched_tables(config: Config, named: Sequence[str] = ()) -> tuple[UnmatchedTable, ...]:
     """`named`: models that are to be served. Raises ConfigError, StorageError."""
     return tuple(_idle(config, named)) if config.models else ()
 
 
-def _idle(config: Config, named: Sequence[str]) -> Iterator[IdleTable]:
+def _idle(config: Config, named: Sequence[str]) -> Iterator[UnmatchedTable]:
     stored = store_of(config).list()
     names = [*named, DEMO, *(one.name for one in stored), *(one.name for one in found_models())]
     here = [*_meant([*names, *(f"{one.repo}/{file}" for one in stored for file in one.files)])]
@@ -53,13 +53,13 @@ def _idle(config: Config, named: Sequence[str]) -> Iterator[IdleTable]:
         if any(meant.holds(one) for one in here):
             continue
         if meant.model and not meant.stem and not _may_come(meant, here):
-            yield IdleTable(
+            yield UnmatchedTable(
                 table, _near(name, [*known, *(one.name for one in catalog.load_catalog())])
             )
         elif meant.model and meant.stem and not _is_there(meant.model):
-            yield IdleTable(table, _near(name, _beside(name, meant)))
+            yield UnmatchedTable(table, _near(name, _beside(name, meant)))
         elif not meant.model and (near := _near(name, known, _ALIKE_RATIO)):
-            yield IdleTable(table, near)  # else it is a file's that lies who knows where
+            yield UnmatchedTable(table, near)  # else it is a file's that lies who knows where
 
 
 def _meant(names: Iterable[str]) -> Iterator[Meant]:

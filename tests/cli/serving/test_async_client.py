@@ -6,7 +6,7 @@ from cli.serving.announcing import http_server, without_end
 from server.server_fakes import HANG, FakeEngine, live_server, served
 
 from edgellm.chat.events import Failed, TextDelta
-from edgellm.cli.serving.awaited import AwaitedClient
+from edgellm.cli.serving.async_client import AsyncClient
 from edgellm.errors import ModelNotFound, NotServing, WorkerDied
 from edgellm.server.door.access import Access
 from edgellm.server.serve import Bind
@@ -17,7 +17,7 @@ HALF = b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\ndata: {}\n\n"
 
 
 async def heard(url, model="tiny", **options):
-    async with AwaitedClient(url, lambda: "secret") as client:
+    async with AsyncClient(url, lambda: "secret") as client:
         return [piece async for piece in client.chat(model, HELLO, **options)]
 
 
@@ -73,7 +73,7 @@ async def heard_of_half():
     server = await asyncio.start_server(half_refused, "127.0.0.1", 0)
     async with server, asyncio.timeout(20):
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        async with AwaitedClient(url, lambda: None, patience_s=0.1) as client:
+        async with AsyncClient(url, lambda: None, patience_s=0.1) as client:
             return [piece async for piece in client.chat("tiny", HELLO)]
 
 

@@ -12,11 +12,11 @@ _STARTING = 100_000
 _SERVING = 2_000
 
 
-def sweep_seldom() -> None:
+def collect_seldom() -> None:
     gc.set_threshold(_STARTING)
 
 
-def sweep_while_serving() -> None:
+def collect_while_serving() -> None:
     """What is there by now lives as long as the server, and is not looked through again."""
     if gc.get_threshold()[0] == _STARTING:
         gc.freeze()
