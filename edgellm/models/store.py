@@ -11,9 +11,9 @@ from typing import Final
 
 from edgellm.errors import ModelNotFound
 from edgellm.models.fetching.cache_layout import (
-    WAYS,
+    LINK_METHODS,
+    LinkMethod,
     RepoFolder,
-    Way,
     default_root,
     repo_folders,
 )
@@ -52,11 +52,13 @@ _DEFAULT_TERMS: Final = Terms()
 
 
 class Store:
-    """`ways`: how this disk may give a file a second name, the best one first."""
+    """`link_methods`: how a blob may be linked to on this disk; the first that works is taken."""
 
-    def __init__(self, root: Path | None = None, ways: Sequence[Way] = WAYS) -> None:
+    def __init__(
+        self, root: Path | None = None, link_methods: Sequence[LinkMethod] = LINK_METHODS
+    ) -> None:
         self.root = default_root() if root is None else root
-        self._ways = ways
+        self._link_methods = link_methods
 
     def list(self) -> tuple[StoredModel, ...]:
         """Every whole model, by name; of several commits' the newest."""
@@ -116,7 +118,7 @@ class Store:
             check_space(folder.path, sum(_missing_bytes(folder, file) for file in missing))
             for file in _download_each(hub, folder, files, missing, terms, progress):
                 # at once: `remove` finds by its link what is here of a download that breaks off
-                folder.link(repository.commit, file, self._ways)
+                folder.link(repository.commit, file, self._link_methods)
             if repository.revision != repository.commit:
                 folder.write_ref(repository.revision, repository.commit, told_at_s)
             drop_outdated(folder, {file.path for file in files})

@@ -11,7 +11,7 @@ from hub_server import HubServer
 from store_runs import DATA, FAST, REPO, fetch, leftovers, ranges
 
 from edgellm.errors import ModelNotFound, StorageError
-from edgellm.models.fetching.cache_layout import Way
+from edgellm.models.fetching.cache_layout import LinkMethod
 from edgellm.models.fetching.download import storage_error
 from edgellm.models.fetching.hub import HuggingFaceHub, Repository
 from edgellm.models.names import HubReference, ModelFiles, RepoFile
@@ -22,12 +22,12 @@ def refused(blob: Path, place: Path) -> None:
     raise PermissionError(errno.EPERM, "Operation not permitted")
 
 
-@pytest.mark.parametrize("ways", [(refused, os.link), (refused, refused, os.replace)])
+@pytest.mark.parametrize("methods", [(refused, os.link), (refused, refused, os.replace)])
 def test_a_disk_without_links_keeps_a_model_once_and_gives_its_room_back(
-    server: HubServer, hub: HuggingFaceHub, tmp_path: Path, ways: tuple[Way, ...]
+    server: HubServer, hub: HuggingFaceHub, tmp_path: Path, methods: tuple[LinkMethod, ...]
 ):
     server.add(REPO, "tiny-Q4_0.gguf", DATA[:1000])
-    store = Store(tmp_path / "hub", ways)
+    store = Store(tmp_path / "hub", methods)
     assert fetch(store, hub, "Q8_0").read_bytes() == DATA
     fetch(store, hub, "Q4_0")
     n_asked = len(ranges(server))

@@ -45,19 +45,20 @@ def default_root() -> Path:
     return path_of(os.path.expandvars(environ.get("HF_HOME") or f"{caches}/huggingface")) / "hub"
 
 
-Way: TypeAlias = Callable[[Path, Path], None]  # to give a blob the name of a place, at once
+# (blob, place): makes the blob's content appear at `place`, atomically
+LinkMethod: TypeAlias = Callable[[Path, Path], None]
 
 
-def _linked(link: Way) -> Way:
+def _linked(link: LinkMethod) -> LinkMethod:
     """A link is never made over what is there."""
 
-    def way(blob: Path, place: Path) -> None:
+    def method(blob: Path, place: Path) -> None:
         fresh = place.with_name(f".{blob.name[:16]}.{os.getpid()}.new")
         fresh.unlink(missing_ok=True)
         link(blob, fresh)
         fresh.replace(place)
 
-    return way
+    return method
 
 
 def _symbolic(blob: Path, fresh: Path) -> None:
@@ -70,7 +71,7 @@ def _symbolic(blob: Path, fresh: Path) -> None:
     fresh.symlink_to(target)
 
 
-WAYS: Final[Sequence[Way]] = (_linked(_symbolic), _linked(os.link), os.replace)
+LINK_METHODS: Final[Sequence[LinkMethod]] = (_linked(_symbolic), _linked(os.link), os.replace)
 # What is answered where there are no links: EPERM by Linux for FAT and exFAT (fs/namei.c:
 # vfs_symlink, vfs_link), the others for SMB and FUSE and by macOS.
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
@@ -149,13 +150,15 @@ class RepoFolder:
             return False
         return hashed(digest.hasher(), place) == digest.hex
 
-    def link(self, commit: str, file: RepoFile, ways: Sequence[Way] = WAYS) -> Path:
+    def link(
+        self, commit: str, file: RepoFile, methods: Sequence[LinkMethod] = LINK_METHODS
+    ) -> Path:
         """Makes the file's content appear in the commit's snapshot. Raises OSError."""
         blob, place = self.blob(Digest.of(file)), self.place(commit, file)
         if self.holds(commit, file):
             return place
         place.parent.mkdir(parents=True, exist_ok=True)
-        _first_that_works(ways, blob, place)
+        _first_that_works(methods, blob, place)
         sync_folder(place.parent)
         return place
 
@@ -275,17 +278,17 @@ def _check_name(name: str, what: str) -> None:
         raise StorageError(f"{name!r} is no name for a {what} here")
 
 
-def _first_that_works(ways: Sequence[Way], blob: Path, place: Path) -> None:
+def _first_that_works(methods: Sequence[LinkMethod], blob: Path, place: Path) -> None:
     """Only where there are no links is the blob moved: other snapshots and tools look for it."""
-    for way in ways[:-1]:
+    for method in methods[:-1]:
         try:
-            way(blob, place)
+            method(blob, place)
         except OSError as error:
             if error.errno not in _NO_LINKS:
                 raise
         else:
             return
-    ways[-1](blob, place)
+    methods[-1](blob, place)
 
 
 def _is_there(place: Path) -> bool:

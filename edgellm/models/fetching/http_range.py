@@ -15,7 +15,7 @@ from typing import Final
 import httpx2
 
 from edgellm.errors import ModelNotFound, NetworkError, TransientError
-from edgellm.models.fetching.ways import fault, open_client, patience
+from edgellm.models.fetching.http_client import connection_error, open_client, timeouts
 from edgellm.models.hubs import DEFAULT_HUB, SITES, Site
 from edgellm.values import frozen
 
@@ -83,7 +83,9 @@ class RangeClient:
         except httpx2.InvalidURL as error:
             raise NetworkError(f"{_host(url)} redirects to what is no address") from error
         except httpx2.HTTPError as error:
-            raise fault(error, _asked(error, url), self._site, timeout_s, _host(url)) from error
+            raise connection_error(
+                error, _asked(error, url), self._site, timeout_s, _host(url)
+            ) from error
 
     @contextmanager
     def _open(
@@ -93,7 +95,7 @@ class RangeClient:
         at, timeout_s = httpx2.URL(url), timeout_s or self._stall_timeout_s
         for _ in range(_MAX_REDIRECTS + 1):
             headers = self._headers(at, start, end)
-            asked = self._client.stream("GET", at, headers=headers, timeout=patience(timeout_s))
+            asked = self._client.stream("GET", at, headers=headers, timeout=timeouts(timeout_s))
             with asked as response:
                 if response.status_code not in _REDIRECTS:
                     yield response

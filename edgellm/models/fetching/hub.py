@@ -111,8 +111,8 @@ class Hub(Protocol):
 
 
 class HttpHub(ABC):
-    """What all hubs share: an address, a token, the switch for no network, files read by range.
-    Raises Offline before any socket is opened."""
+    """What all hubs share: an endpoint, a token, the offline switch, files read by range. Raises
+    Offline before any socket is opened."""
 
     name: HubName
     terms: "Terms | None" = None  # of what is asked before a download; None: WAITED_FOR
@@ -150,23 +150,23 @@ class HttpHub(ABC):
         self._forbid_offline(url)
         return self._ranges.stream(url, start, end)
 
-    def _patiently(self, ask: Callable[[], T]) -> T:
-        """Again where the hub is busy or hangs up; who is not there at all is not waited for."""
+    def _with_retries(self, ask: Callable[[], T]) -> T:
+        """Tries again where the hub is busy or hangs up, but not where it can't be reached."""
+        from edgellm.models.fetching.http_client import Unreachable
         from edgellm.models.fetching.terms import WAITED_FOR
-        from edgellm.models.fetching.ways import Unreached
 
         n_tries = 0
         while True:
             try:
                 return ask()
-            except Unreached:
+            except Unreachable:
                 raise
             except TransientError as failure:
                 n_tries += 1
                 (self.terms or WAITED_FOR).rest(failure, n_tries)
 
-    def _check_way(self, repo: str) -> None:
-        """Raises Offline, ConfigError where the environment names no way to the hub."""
+    def _check_endpoint(self, repo: str) -> None:
+        """Raises Offline, and ConfigError where the environment names no valid address."""
         self._forbid_offline(address_of(repo, self.name))
         server_of(self.endpoint, self._variable)
 
@@ -210,18 +210,18 @@ class HuggingFaceHub(HttpHub):
 
     def list_files(self, repo: str, revision: str = MAIN) -> Repository:
         """One request. Raises Offline, ModelNotFound, NetworkError, ConfigError."""
-        self._check_way(repo)
-        return self._patiently(lambda: self._listed(repo, revision))
+        self._check_endpoint(repo)
+        return self._with_retries(lambda: self._listed(repo, revision))
 
     def _listed(self, repo: str, revision: str) -> Repository:
         import httpx2
         from huggingface_hub import HfApi
         from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
-        from edgellm.models.fetching.ways import fault
+        from edgellm.models.fetching.http_client import connection_error
 
         _ = self._ranges  # whose settings huggingface_hub's client has too, and can't tell apart
-        _believe_as_requests_does()
+        _share_certificates()
         api = HfApi(endpoint=self.endpoint, token=self._token or False)
         try:
             info = api.model_info(
@@ -233,7 +233,9 @@ class HuggingFaceHub(HttpHub):
             found = _listing_error(repo, self._host, error, has_token=bool(self._token))
             raise self._of_mirror(found, _words(error)) from error
         except (httpx2.HTTPError, OSError) as error:
-            unheard = fault(error, httpx2.URL(self.endpoint), self._site, LISTING_TIMEOUT_S)
+            unheard = connection_error(
+                error, httpx2.URL(self.endpoint), self._site, LISTING_TIMEOUT_S
+            )
             raise self._of_mirror(unheard) from error
         except _NOT_A_HUBS as error:
             raise self._no_hub() from error
@@ -256,7 +258,7 @@ class HuggingFaceHub(HttpHub):
         """A company's proxy often doesn't know the company's own hosts."""
         import httpx2
 
-        from edgellm.models.fetching.ways import proxy_to
+        from edgellm.models.fetching.http_client import proxy_to
 
         url = httpx2.URL(self.endpoint)
         if proxy := proxy_to(url):
@@ -298,14 +300,14 @@ class HuggingFaceHub(HttpHub):
         return token
 
 
-def _believe_as_requests_does() -> None:
-    """huggingface_hub's client heeds SSL_CERT_FILE only."""
+def _share_certificates() -> None:
+    """Gives huggingface_hub's client, which heeds SSL_CERT_FILE only, our certificates."""
     import httpx2
     from huggingface_hub import set_client_factory
 
-    from edgellm.models.fetching.ways import certificates
+    from edgellm.models.fetching.http_client import trusted_certificates
 
-    if trusted := certificates():
+    if trusted := trusted_certificates():
         set_client_factory(
             lambda: httpx2.Client(verify=trusted, follow_redirects=True, timeout=None)
         )

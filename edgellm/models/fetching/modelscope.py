@@ -22,7 +22,7 @@ from typing import Final, TypeVar
 from urllib.parse import quote, urlencode
 
 from edgellm.errors import ConfigError, EdgellmError, NetworkError
-from edgellm.models.fetching import modelscope_words as words
+from edgellm.models.fetching import modelscope_api as api
 from edgellm.models.fetching.cache_layout import is_commit
 from edgellm.models.fetching.http_range import status_error
 from edgellm.models.fetching.hub import LISTING_TIMEOUT_S, HttpHub, Repository
@@ -41,42 +41,42 @@ class ModelScopeHub(HttpHub):
 
     def list_files(self, repo: str, revision: str = MAIN) -> Repository:
         """Two requests. Raises Offline, ModelNotFound, NetworkError, ConfigError."""
-        self._check_way(repo)
+        self._check_endpoint(repo)
         wanted = "master" if revision == MAIN else revision
         asked = {"Revision": wanted, "Recursive": "True"}
-        tree = self._patiently(
-            lambda: self._asked(repo, wanted, words.Tree, "/repo/files", **asked)
+        tree = self._with_retries(
+            lambda: self._asked(repo, wanted, api.Tree, "/repo/files", **asked)
         )
         if tree.files is None:
-            raise words.no_revision(repo, wanted)
-        if len(tree.files) >= words.MAX_FILES:
+            raise api.no_revision(repo, wanted)
+        if len(tree.files) >= api.MAX_FILES:
             raise NetworkError(
-                f"{repo} has more files than {self._host} lists: {words.MAX_FILES}",
+                f"{repo} has more files than {self._host} lists: {api.MAX_FILES}",
                 hint="download the model by other means and serve its path",
             )
         commit = self._commit(repo, wanted, tree)
         files = tuple(
-            words.repo_file(file, self._address(repo, commit, file.path))
+            api.repo_file(file, self._address(repo, commit, file.path))
             for file in tree.files
             if file.type != "tree" and is_safe_path(file.path)
         )
         return Repository(repo, revision, commit, self._license(repo), files, self.name)
 
-    def _commit(self, repo: str, revision: str, tree: words.Tree) -> str:
+    def _commit(self, repo: str, revision: str, tree: api.Tree) -> str:
         if is_commit(revision):
             return revision
         if tree.commit:
             return tree.commit
-        found = self._asked(repo, revision, words.Commits, "/commits", Ref=revision, PageSize="1")
+        found = self._asked(repo, revision, api.Commits, "/commits", Ref=revision, PageSize="1")
         commit = found.commit[0].id if found.commit else ""
-        if not words.is_full(commit, tree.short_commit):
+        if not api.is_full(commit, tree.short_commit):
             raise NetworkError(f"{self._host} does not tell which commit {revision} of {repo} is")
         return commit
 
     def _license(self, repo: str) -> str | None:
         """Nobody fails to get a model because of it."""
         try:
-            return self._asked(repo, "", words.About, "").license or None
+            return self._asked(repo, "", api.About, "").license or None
         except EdgellmError:
             return None
 
@@ -84,17 +84,17 @@ class ModelScopeHub(HttpHub):
         asked = f"?{urlencode(query)}" if query else ""
         url = f"{self.endpoint}/api/v1/models/{quote(repo)}{path}{asked}"
         answer = self._ranges.ask(url, LISTING_TIMEOUT_S, _MAX_ANSWER_BYTES)
-        envelope = words.envelope_in(answer.body)
+        envelope = api.envelope_in(answer.body)
         if envelope and (answer.status != 200 or envelope.is_refusal):
-            if told := words.refusal(envelope, self._host, repo, revision):
+            if told := api.refusal(envelope, self._host, repo, revision):
                 raise told
             status = answer.status if answer.status != 200 else envelope.code
             if status == 404:
-                raise words.no_repository(self._host, repo)
+                raise api.no_repository(self._host, repo)
             raise status_error(self._host, status, answer.retry_after, self._site)
         if answer.status not in (200, 404):
             raise status_error(self._host, answer.status, answer.retry_after, self._site)
-        found = words.data_in(envelope, kind) if envelope else None
+        found = api.data_in(envelope, kind) if envelope else None
         if found is None:
             raise self._no_hub()
         return found

@@ -12,7 +12,7 @@ from store_runs import FAST
 
 from edgellm.errors import ConfigError, ModelNotFound, NetworkError, Offline, TransientError
 from edgellm.models.fetching.modelscope import ModelScopeHub
-from edgellm.models.fetching.modelscope_words import MAX_FILES
+from edgellm.models.fetching.modelscope_api import MAX_FILES
 from edgellm.models.fetching.remote import read_remote_header
 from edgellm.models.names import choose_files
 from edgellm.models.store import Store

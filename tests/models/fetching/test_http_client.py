@@ -16,9 +16,9 @@ from modelscope_server import ModelScopeServer
 from store_runs import FAST
 
 from edgellm.errors import ConfigError, NetworkError, TransientError
+from edgellm.models.fetching.http_client import connection_error, trusted_certificates
 from edgellm.models.fetching.hub import HttpHub, HuggingFaceHub
 from edgellm.models.fetching.modelscope import ModelScopeHub
-from edgellm.models.fetching.ways import certificates, fault
 from edgellm.models.hubs import SITES
 
 REPO = "org/repo"
@@ -199,11 +199,11 @@ def test_a_companys_certificate_is_believed_where_it_is_named(
 def test_what_openssl_was_told_goes_before_what_requests_was(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
-    assert certificates() is None
+    assert trusted_certificates() is None
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path))  # a folder of them
-    assert certificates() is not None
+    assert trusted_certificates() is not None
     monkeypatch.setenv("SSL_CERT_FILE", str(AUTHORITY))
-    assert certificates() is None
+    assert trusted_certificates() is None
 
 
 @pytest.mark.parametrize("kind", HUBS)
@@ -231,7 +231,7 @@ def test_an_address_that_leads_nowhere_is_left_for_the_next(monkeypatch: pytest.
         ]
         monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: found)
         server.add(REPO, "m.gguf", b"GGUF")
-        monkeypatch.setattr("edgellm.models.fetching.ways._CONNECT_TIMEOUT_S", 0.3)
+        monkeypatch.setattr("edgellm.models.fetching.http_client._CONNECT_TIMEOUT_S", 0.3)
         with HuggingFaceHub(
             endpoint="http://hub.example:80", token="", offline=False, stall_timeout_s=3600.0
         ) as hub:
@@ -244,6 +244,6 @@ def test_an_address_that_leads_nowhere_is_left_for_the_next(monkeypatch: pytest.
 def test_an_error_without_words_is_told_by_its_kind():
     site = SITES["huggingface"]
     url = httpx2.URL("https://me:secret@hub.example/x")
-    error = fault(httpx2.RemoteProtocolError(""), url, site, 1.0)
+    error = connection_error(httpx2.RemoteProtocolError(""), url, site, 1.0)
     assert str(error) == "the connection to hub.example broke: RemoteProtocolError"
     assert isinstance(error, TransientError)

@@ -1,5 +1,5 @@
-"""The way to a hub: by the proxies and certificates that the environment names, and what it means
-when there is none."""
+"""The HTTP client for hubs, with the proxies and certificates that the environment names, and its
+errors in plain words."""
 
 import os
 import re
@@ -21,15 +21,18 @@ _DISTRUST: Final = re.compile(r"certificate verify failed: (.*?)(?: \(_ssl\.c:\d
 _OTHERS_BUNDLES: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
-class Unreached(TransientError):
-    """Nobody was there to be asked."""
+class Unreachable(TransientError):
+    """No connection was made: the host is off, or not to be reached from here."""
 
 
 def open_client(silence_s: float) -> httpx2.Client:
-    """Raises ConfigError for what the environment says and can't be."""
+    """Times out after `silence_s` without a byte. Raises ConfigError for proxies or certificates in
+    the environment that can't be used."""
     try:
         return httpx2.Client(
-            timeout=patience(silence_s), follow_redirects=False, verify=certificates() or True
+            timeout=timeouts(silence_s),
+            follow_redirects=False,
+            verify=trusted_certificates() or True,
         )
     except ImportError as error:
         raise ConfigError(
@@ -48,13 +51,13 @@ def open_client(silence_s: float) -> httpx2.Client:
         ) from error
 
 
-def patience(silence_s: float) -> httpx2.Timeout:
+def timeouts(silence_s: float) -> httpx2.Timeout:
     return httpx2.Timeout(silence_s, connect=min(silence_s, _CONNECT_TIMEOUT_S))
 
 
-def certificates() -> ssl.SSLContext | None:
-    """Whom requests and curl were told to believe, where the variables of httpx2 and OpenSSL say
-    nothing: many companies set only these. None: nobody was told. Raises OSError."""
+def trusted_certificates() -> ssl.SSLContext | None:
+    """The authorities that REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE names, where the variables of
+    OpenSSL are unset: many companies set only these. None: the defaults. Raises OSError."""
     if os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR"):
         return None
     named = next(filter(None, map(os.environ.get, _OTHERS_BUNDLES)), None)
@@ -66,11 +69,11 @@ def certificates() -> ssl.SSLContext | None:
     )
 
 
-def fault(
+def connection_error(
     error: Exception, url: httpx2.URL, site: Site, silence_s: float, hub: str | None = None
 ) -> NetworkError:
-    """What went wrong before the host at `url` could answer, or in the middle of it; `hub`: who has
-    sent us there."""
+    """What went wrong before the host at `url` answered, or in the middle of its answer. `hub`: the
+    host that redirected us there."""
     reason = _ERRNO.sub("", str(error)) or type(error).__name__
     host = url.netloc.decode() or url.host
     proxy = proxy_to(url)
@@ -94,12 +97,12 @@ def fault(
                 hint=f"write http:// in {'HTTPS_PROXY' if proxy else site.variables[0]}",
             )
         case httpx2.ConnectError() | httpx2.ConnectTimeout() | OSError():
-            return Unreached(f"{way} can't be reached: {reason}", hint=site.other_ways)
+            return Unreachable(f"{way} can't be reached: {reason}", hint=site.other_ways)
     return TransientError(f"the connection to {way} broke: {reason}", hint=site.other_ways)
 
 
 def _refused(reason: str, proxy: str | None, host: str, site: Site) -> NetworkError:
-    """What a proxy's own status says: another try cures none of 4xx."""
+    """A proxy's own refusal. `reason` begins with its status; a 4xx is not worth another try."""
     kind = NetworkError if reason.startswith("4") else TransientError
     way = site.another
     if reason.startswith("407"):
@@ -111,7 +114,7 @@ def _refused(reason: str, proxy: str | None, host: str, site: Site) -> NetworkEr
 
 
 def proxy_to(url: httpx2.URL) -> str | None:
-    """Host and port, without the password that may stand before them. None: the way is direct."""
+    """The proxy's host and port, without a password. None: the connection is direct."""
     if proxy_bypass(url.netloc.decode()):
         return None
     proxies = getproxies()
