@@ -51,11 +51,16 @@ def hardware_from_board(name: str) -> Hardware:
     if (known := names.get(name.casefold())) is None:
         hint = _instead_of(name, tuple(names.values()))
         raise ModelNotFound(f"no board is called {name!r}", hint=hint)
-    board = read_profile(profiles_dir() / "boards" / f"{known}.toml", _Board)
+    board = _read(known)
     try:
         return _hardware(board)
     except BadRequest as error:
         raise ConfigError(f"profiles/boards/{known}.toml: {error}", hint=error.hint) from error
+
+
+def _read(known: str) -> _Board:
+    """Raises ConfigError for a broken file."""
+    return read_profile(profiles_dir() / "boards" / f"{known}.toml", _Board)
 
 
 def _instead_of(name: str, names: tuple[str, ...]) -> str:
@@ -63,23 +68,23 @@ def _instead_of(name: str, names: tuple[str, ...]) -> str:
     by_key = {_key(known): known for known in names}
     key = _key(name)
     near = [known for k, known in by_key.items() if key and (key in k or k in key)]
+    near += [known for known in names if key and key in _key(_read(known).name)]
     near += [by_key[k] for k in difflib.get_close_matches(key, by_key, n=_MOST_NEAR)]
     asked = ", ".join(list(dict.fromkeys(near))[:_MOST_NEAR])
-    device = name if _is_device(name) else "RTX 4090"
-    other = f'any machine can be described by its parts: --device "{device}" --ram 64GiB'
+    other = f"any machine can be described by its parts: {_by_parts(name)}"
     if asked:
         return f"did you mean {asked}? Else {other}"
     some = ", ".join(names[:: len(names) // _MOST_NEAR or 1][:_MOST_NEAR])
     return f"{len(names)} are described, such as {some}; {other}"
 
 
-def _is_device(spec: str) -> bool:
-    """ "8xH200" is no board, but eight of a card that is known."""
+def _by_parts(spec: str) -> str:
+    """ "8xH200" is no board, but eight of a card that is known. A whole machine has its memory."""
     try:
-        hardware_from_devices((spec,))
+        pools = hardware_from_devices((spec,)).pools
     except (BadRequest, ModelNotFound):
-        return False
-    return True
+        return '--device "RTX 4090" --ram 64GiB'
+    return f'--device "{spec}"' + (" --ram 64GiB" if len(pools) > 1 else "")
 
 
 def _key(name: str) -> str:

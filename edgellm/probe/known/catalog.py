@@ -20,6 +20,7 @@ from edgellm.units import GIB
 _BRANDS = re.compile(
     r"\b(?:nvidia|geforce|tesla|amd|radeon|instinct|intel|apple|huawei|moore threads)\b"
 )
+_SERIES = re.compile(r"^(?:rtx|gtx|rx|arc)(?=\d|[ab]\d)")
 _PUNCTUATION = re.compile(r"[^a-z0-9+]+")
 
 
@@ -103,7 +104,8 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         return found[0].cut_to(n_cores) if found else None
 
     def named(self, name: str) -> DeviceRow:
-        """By the name that people give it: "RTX 4090", "rtx4090", "NVIDIA GeForce RTX 4090".
+        """By the name that people give it: "RTX 4090", "rtx4090", "NVIDIA GeForce RTX 4090", and
+        "4090" or "7900xtx", where that is no other's name.
 
         Raises BadRequest, with the nearest names that are known.
         """
@@ -131,6 +133,8 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
                 keys.setdefault(_key(name), row)
         for row in self.device:
             keys.setdefault(_key(row.device_name), row)
+        for key, row in tuple(keys.items()):
+            keys.setdefault(_SERIES.sub("", key), row)
         return keys
 
 

@@ -28,7 +28,7 @@ _ASSUMED_ISA: Final = ("avx2", "fma", "f16c")
 _METAL_ISA: Final = ("neon", "dotprod", "i8mm")  # of Macs from M2 on
 _MOST_DEVICE_BYTES, _MOST_RAM_BYTES = 4 * TIB, 64 * TIB
 _MOST_GB_S: Final = 100_000.0
-_COUNT = re.compile(r"(\d+)\s*[x×*]\s+(.+)|(\d+)\s*[x×*]\s*(.+)", re.IGNORECASE)
+_COUNT = re.compile(r"(\d+)\s*[x×*]\s+(.+)|(\d{1,3})\s*[x×*]\s*(.+)", re.IGNORECASE)  # no 7900 XTX
 _KINDS: Final = tuple(kind for kind in get_args(Backend) if kind not in ("cpu", "none"))
 
 

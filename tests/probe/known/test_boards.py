@@ -69,15 +69,26 @@ def test_a_board_is_known_in_capitals_too():
     assert hardware_from_board("8xH100") == hardware_from_board("8xh100")
 
 
-def test_what_is_no_board_but_so_many_of_a_known_card_is_told_as_a_device():
+@pytest.mark.parametrize("said", ["8xH200", "2x3060", "4060"])
+def test_what_is_no_board_but_so_many_of_a_known_card_is_told_as_a_device(said):
     with pytest.raises(ModelNotFound) as raised:
-        hardware_from_board("8xH200")
-    assert raised.value.hint.endswith('--device "8xH200" --ram 64GiB')
+        hardware_from_board(said)
+    assert raised.value.hint.endswith(f'--device "{said}" --ram 64GiB')
+
+
+@pytest.mark.parametrize("said", ["Raspberry Pi 4", "rpi4", "Strix Halo"])
+def test_a_machine_that_is_one_device_brings_its_memory_along(said):
+    with pytest.raises(ModelNotFound) as raised:
+        hardware_from_board(said)
+    assert raised.value.hint.endswith(f'--device "{said}"')
 
 
 @pytest.mark.parametrize(
-    ("said", "meant"), [("RTX 4090", "rtx4090"), ("2xh100", "8xh100"), ("raspi5", "rpi5")]
-)
+    ("said", "meant"),
+    [("RTX 4090", "rtx4090"), ("2xh100", "8xh100"), ("raspi5", "rpi5"), ("raspberry pi 5", "rpi5"),
+     ("DGX Spark", "gb10"), ("biren", "br100"), ("Moore Threads", "mtt-s4000"),
+     ("atlas", "ascend-310p"), ("MacBook", "m2-24")],
+)  # fmt: skip
 def test_an_unknown_board_names_the_nearest_and_no_more(said, meant):
     with pytest.raises(ModelNotFound) as raised:
         hardware_from_board(said)

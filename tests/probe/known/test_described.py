@@ -109,6 +109,23 @@ def test_memory_that_nobody_described_is_assumed_and_said():
 
 
 @pytest.mark.parametrize(
+    ("spec", "names"),
+    [
+        ("3060", ["NVIDIA GeForce RTX 3060"]),
+        ("2x3060", ["NVIDIA GeForce RTX 3060"] * 2),
+        ("1070", ["NVIDIA GeForce GTX 1070"]),
+        ("7900xtx", ["AMD Radeon RX 7900 XTX"]),
+        ("2x 7900 XTX", ["AMD Radeon RX 7900 XTX"] * 2),
+        ("6700 XT", ["AMD Radeon RX 6700 XT"]),
+        ("A6000", ["NVIDIA RTX A6000"]),
+        ("A4000", ["NVIDIA RTX A4000"]),
+    ],
+)
+def test_a_card_is_known_without_its_series(spec, names):
+    assert [device.name for device in hardware_from_devices([spec]).accelerators] == names
+
+
+@pytest.mark.parametrize(
     ("spec", "said"),
     [
         ("", "no device called"),
