@@ -18,7 +18,7 @@ _WORTH_RATIO = 1.05  # less than that is within what a plan can tell
 def split(place: Place) -> Finding:
     said = [line for model in place.served for line in _slower(model, place.hardware)]
     if said:
-        return Finding("split", "warning", *(" ; ".join(part) for part in zip(*said, strict=True)))
+        return Finding("split", "warning", *("; ".join(part) for part in zip(*said, strict=True)))
     n_split = sum(len(_on_cards(model, place.hardware)) > 1 for model in place.served)
     return Finding("split", "ok", f"{n_split} model(s) split" if n_split else "no model is split")
 

@@ -35,7 +35,7 @@ def url_of(text: str) -> str:
     scheme, host, port, path = _parts(text)
     name = _plain(host)
     keeps_name = scheme == "https" and not is_everywhere(name)
-    return _written(scheme, name if keeps_name else reached_at(name), port) + path
+    return url_at(scheme, name if keeps_name else reached_at(name), port) + path
 
 
 def place_of(text: str) -> str:
@@ -43,7 +43,7 @@ def place_of(text: str) -> str:
     if place := _socket_of(text):
         return place
     scheme, host, port, _ = _parts(text)
-    return _written(scheme, reached_at(host), port)
+    return url_at(scheme, reached_at(host), port)
 
 
 def hears(server_url: str, url: str) -> bool:
@@ -137,5 +137,6 @@ def _plain(host: str) -> str:
     return name
 
 
-def _written(scheme: str, host: str, port: int) -> str:
+def url_at(scheme: str, host: str, port: int | None) -> str:
+    """An IPv6 address in brackets."""
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

@@ -177,12 +177,12 @@ class Bench:
 
     def _prefill(self, client: Client, words: tuple[int, ...]) -> float:
         """Each prompt begins otherwise, so that no cache can know it."""
-        prompt = _prompt(words, self._sizes.n_prompt, offset=next(self._first_tokens))
+        prompt = repeated(words, self._sizes.n_prompt, next(self._first_tokens))
         timings = self._complete(client, prompt, n_tokens=1, cached=False)
         return _rate(timings.prompt_n, timings.prompt_ms)
 
     def _decode(self, client: Client, words: tuple[int, ...], depth: int) -> float:
-        prompt = _prompt(words, depth, offset=0)
+        prompt = repeated(words, depth)
         timings = self._complete(client, prompt, n_tokens=self._sizes.n_generate, cached=True)
         return _rate(timings.predicted_n - 1, timings.predicted_ms)
 
@@ -201,8 +201,9 @@ class Bench:
         return timings
 
 
-def _prompt(words: tuple[int, ...], n_tokens: int, offset: int) -> tuple[int, ...]:
-    return tuple(words[(offset + i) % len(words)] for i in range(n_tokens))
+def repeated(words: tuple[int, ...], n_tokens: int, first: int = 0) -> tuple[int, ...]:
+    """`n_tokens` of these tokens, from the one at `first` on, over and over."""
+    return tuple(words[(first + i) % len(words)] for i in range(n_tokens))
 
 
 def _depths(n_prompt: int) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from edgellm.cli.measuring.costs import Costs, Pace
+from edgellm.cli.measuring.plotting import blank, drawn
 from edgellm.meter.energy.cost import HOURS_A_YEAR
 from edgellm.tables import bullets, table, wrapped
 from edgellm.units import DASH, format_rate
@@ -11,7 +12,7 @@ _PARTS = (
     ("energy", "energy"), ("standing charges", "standing"),
     ("purchase", "purchase"), ("all", "total"),
 )  # fmt: skip
-_PLOT_LINES, _MOST_COLUMNS, _N_POINTS, _N_TICKS = 16, 100, 60, 4
+_PLOT_LINES, _N_POINTS, _N_TICKS = 16, 60, 4
 
 
 def report(made: Costs, columns: int) -> str:
@@ -111,8 +112,6 @@ def _ticks(most: float) -> tuple[list[float], list[str]]:
 
 def _plot(made: Costs, columns: int) -> str:
     """All that was paid, over hours of use: this machine's line and those it crosses first."""
-    import plotext
-
     crossed = sorted(
         (row for row in made.cloud if row.break_even_h is not None),
         key=lambda row: row.break_even_h or 0.0,
@@ -120,9 +119,7 @@ def _plot(made: Costs, columns: int) -> str:
     )[:2]
     most = 1.5 * max((row.break_even_h or 0.0 for row in crossed), default=HOURS_A_YEAR / 1.5)
     hours = [i * most / _N_POINTS for i in range(_N_POINTS + 1)]
-    plotext.clear_figure()
-    plotext.theme("clear")
-    plotext.plotsize(min(_MOST_COLUMNS, columns), _PLOT_LINES)
+    plotext = blank(columns, _PLOT_LINES)
     lines: Sequence[tuple[str, list[float], str]] = [
         ("this machine", [made.owned.after(h) for h in hours], "braille"),
         *(
@@ -135,5 +132,4 @@ def _plot(made: Costs, columns: int) -> str:
     plotext.xticks(*_ticks(most))
     plotext.yticks(*_ticks(max(max(paid) for _, paid, _ in lines)))
     plotext.title(f"{made.currency} paid, over hours of use")
-    drawn: str = plotext.uncolorize(plotext.build())
-    return "\n".join(line.rstrip() for line in drawn.splitlines())
+    return drawn()

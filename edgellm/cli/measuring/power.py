@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from edgellm.cli.measuring.plotting import plot
 from edgellm.cli.signals import handled_by
 from edgellm.errors import BadRequest, EdgellmError
 from edgellm.meter.energy.joules import Meter
@@ -182,8 +183,6 @@ def rows(points: Sequence[Point]) -> list[dict[str, float | None]]:
 
 
 def report(points: Sequence[Point], cards: Cards) -> str:
-    from edgellm.cli.measuring.reporting import plot
-
     cells = [
         (f"{point.limit_w:.0f} W", f"{point.limit_ratio:.0%}", *_cells(point)) for point in points
     ]

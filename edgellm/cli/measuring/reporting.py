@@ -1,17 +1,10 @@
 """A benchmark as a table and a plot."""
 
-import math
-import shutil
-from collections.abc import Sequence
-
 from edgellm.cli.measuring.benchmark import Expected, Measured, Row, Soaked
+from edgellm.cli.measuring.plotting import plot
 from edgellm.cli.serving.busy import Crowd
 from edgellm.tables import table
 from edgellm.units import DASH, format_rate, format_seconds
-
-_PLOT_LINES = 12
-_MOST_COLUMNS = 100
-_STEPS = 5  # of an axis, at most
 
 
 def report(measured: Measured) -> str:
@@ -74,33 +67,6 @@ def report_soak(soaked: Soaked) -> str:
             ),
         ]
     )
-
-
-def plot(xs: Sequence[float], ys: Sequence[float], title: str) -> str:
-    """A still picture in plain characters, from zero: a cut axis makes noise look like a fall."""
-    import plotext
-
-    columns = min(_MOST_COLUMNS, shutil.get_terminal_size((80, 24)).columns)
-    plotext.clear_figure()
-    plotext.theme("clear")
-    plotext.plotsize(columns, _PLOT_LINES)
-    plotext.plot(list(xs), list(ys), marker="braille")
-    upwards, along = _marks(ys), _marks(xs)
-    plotext.ylim(0, upwards[-1])
-    plotext.yticks(upwards, [f"{mark:,g}" for mark in upwards])
-    plotext.xlim(0, max(*xs, 0.0) or along[-1])
-    plotext.xticks(along, [f"{mark:,g}" for mark in along])
-    plotext.title(title)
-    drawn: str = plotext.uncolorize(plotext.build())
-    return "\n".join(line.rstrip() for line in drawn.splitlines())
-
-
-def _marks(values: Sequence[float]) -> list[float]:
-    """Round numbers from zero to the first that is no less than any of these."""
-    highest = max(*values, 0.0) or 1.0
-    power = 10.0 ** math.floor(math.log10(highest / _STEPS))
-    step = next(one for one in (1, 2, 2.5, 5, 10) if one * power * _STEPS >= highest) * power
-    return [step * i for i in range(math.ceil(highest / step) + 1)]
 
 
 def _cells(row: Row) -> tuple[str, ...]:

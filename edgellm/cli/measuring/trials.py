@@ -21,7 +21,7 @@ from typing import Protocol
 
 from edgellm.chat.events import Failed, Finished
 from edgellm.chat.messages import GenerateParams, SamplingParams
-from edgellm.cli.measuring.benchmark import PASSAGE
+from edgellm.cli.measuring.benchmark import PASSAGE, repeated
 from edgellm.errors import EdgellmError, WorkerDied
 from edgellm.runner.engine import Engine
 from edgellm.runner.supervisor import Supervisor
@@ -234,8 +234,8 @@ class _Bench:
     async def sample(self, sizes: Sizes) -> Sample:
         """What comes before is the same each time; each prompt begins otherwise, so that no cache
         can know it."""
-        before = self._text(0, sizes.depth)
-        prompt = before + self._text(next(self._first_words), sizes.n_prompt)
+        before = repeated(self._words, sizes.depth)
+        prompt = before + repeated(self._words, sizes.n_prompt, next(self._first_words))
         params = GenerateParams(
             sampling=SamplingParams(temperature=0.0, ignore_eos=True),
             max_tokens=sizes.n_answer,
@@ -250,9 +250,6 @@ class _Bench:
                 case _:
                     continue
         raise WorkerDied("the model's process gave no answer while it was measured")
-
-    def _text(self, first: int, n_tokens: int) -> tuple[int, ...]:
-        return tuple(self._words[(first + i) % len(self._words)] for i in range(n_tokens))
 
 
 def _rates(done: Finished) -> Sample:

@@ -21,13 +21,11 @@ _ONE_NAME = (
 def prepare_all(
     models: Sequence[Resolved],
     hardware: Hardware,
-    goal: Goal | None = None,
     *,
     embedding: Resolved | None = None,
     name: str | None = None,
 ) -> tuple[Prepared, ...]:
-    """The models and, beside the first one, the embedding model in what memory that leaves. `goal`
-    is that of each for which nothing is wished.
+    """The models and, beside the first one, the embedding model in what memory that leaves.
 
     Those that are pinned stay: they are planned first, one beside another. The others take turns in
     what these leave, each planned as if it were the only one; a single one, too, is there when it
@@ -38,7 +36,7 @@ def prepare_all(
     """
     turns = [i for i, one in enumerate(models) if not _is_pinned(one)] or [len(models) - 1]
     stays = [i for i in range(len(models)) if i not in turns]
-    choices, beside = _chosen(models, (stays, turns), hardware, goal or Goal(), embedding)
+    choices, beside = _chosen(models, (stays, turns), hardware, embedding)
     first_name = name or _name_of(choices[0])
     _check_names([first_name, *(_name_of(choices[i]) for i in range(1, len(models)))], beside)
     made, besides = _fetched(choices, (stays, turns), hardware, beside, name)
@@ -60,7 +58,6 @@ def _chosen(
     models: Sequence[Resolved],
     order: tuple[list[int], list[int]],
     hardware: Hardware,
-    usual: Goal,
     embedding: Resolved | None,
 ) -> tuple[dict[int, Chosen], list[Chosen]]:
     """The models by number, and the embedding model: each that is not alone has a plan."""
@@ -69,9 +66,9 @@ def _chosen(
     n_turns = 1 + len(others)
 
     def choose(i: int, *, is_planned: bool = True) -> Chosen:
-        goal = models[i].wish.goal if models[i].wish else usual  # type: ignore[union-attr]
-        wanted = replace(goal, n_turns=n_turns)
-        return chosen(models[i], left, wanted, is_planned=is_planned)
+        wish = models[i].wish
+        goal = replace(wish.goal if wish else Goal(), n_turns=n_turns)
+        return chosen(models[i], left, goal, is_planned=is_planned)
 
     choices, beside, keeping = dict[int, Chosen](), list[Chosen](), list[str]()
     with _blamed_on(keeping):

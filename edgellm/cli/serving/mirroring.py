@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 from starlette.applications import Starlette
 
-from edgellm.cli.flags.addresses import is_everywhere, seen_from_outside, url_of
+from edgellm.cli.flags.addresses import is_everywhere, seen_from_outside, url_at, url_of
 from edgellm.cli.output import say
 from edgellm.cli.preparing.precheck import bind_of, names_of
 from edgellm.cli.preparing.store import store_of
@@ -90,8 +90,7 @@ def _elsewhere(url: str, outside: Callable[[str], str | None]) -> str:
     host, port = host_and_port(url)
     if not is_everywhere(host):
         return url
-    scheme, seen = url.partition("://")[0], outside(host) or "ADDRESS"
-    return f"{scheme}://[{seen}]:{port}" if ":" in seen else f"{scheme}://{seen}:{port}"
+    return url_at(url.partition("://")[0], outside(host) or "ADDRESS", port)
 
 
 def ended_text(download: Download) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
-from edgellm.cli.flags.addresses import is_everywhere, seen_from_outside, url_of
+from edgellm.cli.flags.addresses import is_everywhere, seen_from_outside, url_at, url_of
 from edgellm.cli.serving.engines import describe
 from edgellm.config import Config, host_and_port, socket_path
 from edgellm.files import path_of
@@ -69,7 +69,7 @@ def places(url: str, outside: Callable[[str], str | None]) -> tuple[str, str | N
     seen = outside(host)
     if seen is None:
         return url_of(url), f"port {port} of this machine's address"
-    return url_of(url), url_of(f"{url.partition('://')[0]}://[{seen}]:{port}")
+    return url_of(url), url_at(url.partition("://")[0], seen, port)
 
 
 def taken(served: Served, hardware: Hardware) -> str | None:

@@ -16,7 +16,7 @@ from edgellm.tui.drawn.sequences import sequence_table
 from edgellm.tui.drawn.small import small_screen
 from edgellm.tui.drawn.speed import speed_card
 from edgellm.tui.view import Played, View
-from edgellm.units import format_rate, format_seconds
+from edgellm.units import MIB, format_rate, format_seconds
 
 MIN_COLUMNS, MIN_ROWS = 60, 16
 _WIDE_COLUMNS = 150  # from here on, requests and log stand side by side
@@ -162,7 +162,7 @@ def download_line(download: Download, columns: int) -> Line:
 
 
 def _mib(rate_bytes_s: float | None) -> float | None:
-    return None if rate_bytes_s is None else rate_bytes_s / (1 << 20)
+    return None if rate_bytes_s is None else rate_bytes_s / MIB
 
 
 def _left_s(download: Download) -> float | None:

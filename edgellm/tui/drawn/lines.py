@@ -132,11 +132,7 @@ def _edge(title: Line, note: Line, width: int) -> Line:
 _CORNER = Span("─╮", "border")
 
 
-def beside(blocks: Sequence[Block], gap: int = 0) -> Block:
+def beside(blocks: Sequence[Block]) -> Block:
     """Blocks from left to right. Their lines must be full: a short one would pull the next in."""
-    blank = (Span(" " * gap),) if gap else ()
     rows = zip_longest(*blocks, fillvalue=_EMPTY)
-    return [
-        tuple(span for i, part in enumerate(row) for span in (*(blank if i else ()), *part))
-        for row in rows
-    ]
+    return [tuple(span for part in row for span in part) for row in rows]

@@ -8,7 +8,8 @@ from server.server_fakes import FakeEngine, live_server, served
 
 from edgellm.cli.commands.bench import _measured, _tell
 from edgellm.cli.measuring.benchmark import Bench, Expected, Measured, Moment, Row, Sizes, Soaked
-from edgellm.cli.measuring.reporting import plot, report, report_soak
+from edgellm.cli.measuring.plotting import plot
+from edgellm.cli.measuring.reporting import report, report_soak
 from edgellm.cli.preparing import machine as machine_here
 from edgellm.cli.serving.busy import Crowd, crowd
 from edgellm.cli.serving.client import Client

@@ -68,7 +68,7 @@ def test_a_box_is_as_wide_as_it_should_be_whatever_its_title(width):
 def test_boxes_stand_side_by_side():
     left, right = box((Span("a"),), (), [], 10, 3), box((Span("b"),), (), [], 10, 3)
 
-    assert {width_of(line) for line in beside([left, right], gap=1)} == {21}
+    assert {width_of(line) for line in beside([left, right])} == {20}
 
 
 def test_items_are_joined_while_there_is_room():
