@@ -100,7 +100,7 @@ def list_models(as_json: options.AsJSON = False) -> None:
     """
     from edgellm.cli.output import columns, print_json, row_columns
     from edgellm.cli.preparing.store import store_of
-    from edgellm.models.elsewhere.tools import shut_stores
+    from edgellm.models.elsewhere.tools import unreadable_stores
     from edgellm.tables import fitting, wrapped
 
     config = options.config_from()
@@ -118,8 +118,8 @@ def list_models(as_json: options.AsJSON = False) -> None:
             print("", *wrapped(said, columns()), sep="\n")
     if len(rows) == 1:
         print("\nonly the demo; `edgellm recommend` names models, `edgellm pull MODEL` gets one")
-    for shut in shut_stores():
-        said = f"{shut.title}'s models are not shown, {shut.path} may not be read: {shut.hint}"
+    for store in unreadable_stores():
+        said = f"{store.title}'s models are not shown, {store.path} may not be read: {store.hint}"
         print("", *wrapped(said, columns()), sep="\n")
 
 

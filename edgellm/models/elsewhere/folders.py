@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from edgellm.errors import BadGGUF, ModelNotFound
-from edgellm.models.elsewhere.found import FoundModel, Unfit
+from edgellm.models.elsewhere.found import FoundModel, Unservable
 from edgellm.models.labels import told_apart
 from edgellm.models.names import (
     NO_LABEL,
@@ -33,7 +33,7 @@ _MAX_FOLDERS: Final = 4_096  # somebody's store is his whole home
 
 def files_below(root: Path) -> Iterator[tuple[str, Path]]:
     """Every GGUF file by its path below `root`. Links are followed, and no further than the depth
-    of a store; what is shut or hidden is passed over."""
+    of a store; what is unreadable or hidden is passed over."""
     left, n_seen = [(root, "", 0)], 0
     while left and n_seen < _MAX_FOLDERS:
         folder, below, depth = left.pop()
@@ -56,7 +56,7 @@ def by_folder(files: Iterable[tuple[str, Path]], depth: int) -> Groups:
     return groups
 
 
-def models_in(tool: str, groups: Groups) -> Iterator[FoundModel | Unfit]:
+def models_in(tool: str, groups: Groups) -> Iterator[FoundModel | Unservable]:
     """Every model, by name. A folder whose name nobody could type is passed over."""
     for group, files in sorted(groups.items()):
         if group and not is_safe_path(group):
@@ -67,7 +67,7 @@ def models_in(tool: str, groups: Groups) -> Iterator[FoundModel | Unfit]:
             is_alone = len(listing.models) == 1
             names = tuple(dict.fromkeys(_names(group, model, label, is_alone)))
             if fault := _fault(model):
-                yield Unfit(tool, names, fault)
+                yield Unservable(tool, names, fault)
                 continue
             with contextlib.suppress(OSError):  # removed meanwhile
                 yield _found(tool, names, group, model, listing, files)
@@ -89,7 +89,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _sized(files: Mapping[str, Path]) -> Iterator[RepoFile]:
-    """Without links to nothing, pipes, and what is shut."""
+    """Without links to nothing, pipes, and what can't be read."""
     for name, path in files.items():
         with contextlib.suppress(OSError):
             found = path.stat()

@@ -29,7 +29,7 @@ class FoundModel:
 
 
 @frozen
-class Unfit:
+class Unservable:
     """What the tool has, and llama.cpp can't load as it lies there: `fault` says why."""
 
     tool: str
@@ -37,7 +37,7 @@ class Unfit:
     fault: EdgellmError
 
 
-def means(one: FoundModel | Unfit, reference: ElsewhereReference) -> bool:
+def matches(one: FoundModel | Unservable, reference: ElsewhereReference) -> bool:
     """As Ollama does, capitals or not (types/model/name.go, EqualFold)."""
     wanted = reference.name.casefold()
     return one.tool == reference.tool and any(name.casefold() == wanted for name in one.names)

@@ -10,7 +10,7 @@ from typing import Final
 
 from edgellm.files import path_of
 from edgellm.models.elsewhere.folders import by_folder, files_below, models_in
-from edgellm.models.elsewhere.found import FoundModel, Unfit
+from edgellm.models.elsewhere.found import FoundModel, Unservable
 
 TOOL: Final = "gpt4all"
 _ON_ITS_WAY: Final = "incomplete-"
@@ -26,7 +26,7 @@ def stores() -> tuple[Path, ...]:
     return (path_of(data) / "nomic.ai/GPT4All",)
 
 
-def models() -> Iterator[FoundModel | Unfit]:
+def models() -> Iterator[FoundModel | Unservable]:
     for store in stores():
         files = files_below(store)
         whole = (one for one in files if not one[1].name.startswith(_ON_ITS_WAY))

@@ -13,7 +13,7 @@ from typing import Final
 
 from edgellm.files import path_of
 from edgellm.models.elsewhere.folders import files_below, models_in
-from edgellm.models.elsewhere.found import FoundModel, Unfit
+from edgellm.models.elsewhere.found import FoundModel, Unservable
 
 TOOL: Final = "jan"
 
@@ -33,7 +33,7 @@ def stores() -> tuple[Path, ...]:
     return tuple(path_of(folder) / "Jan/data/llamacpp/models" for folder in data)
 
 
-def models() -> Iterator[FoundModel | Unfit]:
+def models() -> Iterator[FoundModel | Unservable]:
     for store in stores():
         groups: dict[str, dict[str, Path]] = {}
         for at, path in files_below(store):

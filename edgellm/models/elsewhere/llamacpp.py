@@ -17,7 +17,7 @@ from typing import Final
 
 from edgellm.files import path_of
 from edgellm.models.elsewhere.folders import files_below, models_in
-from edgellm.models.elsewhere.found import FoundModel, Unfit
+from edgellm.models.elsewhere.found import FoundModel, Unservable
 
 TOOL: Final = "llamacpp"
 _MANIFEST: Final = re.compile(r"manifest=([\w.-]+)=([\w.-]+)=[^=]*\.json", re.ASCII)
@@ -29,7 +29,7 @@ def stores() -> tuple[Path, ...]:
     return (_caches() / "llama.cpp",)
 
 
-def models() -> Iterator[FoundModel | Unfit]:
+def models() -> Iterator[FoundModel | Unservable]:
     """By repository, where a manifest tells it; else by file."""
     for store in stores():
         repos = _repos(store)

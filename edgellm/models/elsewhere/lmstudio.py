@@ -14,7 +14,7 @@ import msgspec
 
 from edgellm.files import path_of
 from edgellm.models.elsewhere.folders import by_folder, files_below, models_in
-from edgellm.models.elsewhere.found import FoundModel, Unfit
+from edgellm.models.elsewhere.found import FoundModel, Unservable
 
 TOOL: Final = "lmstudio"
 _MAX_BYTES: Final = 1 << 20
@@ -29,7 +29,7 @@ def stores() -> tuple[Path, ...]:
     return (_set_folder(home / "settings.json") or home / "models",)
 
 
-def models() -> Iterator[FoundModel | Unfit]:
+def models() -> Iterator[FoundModel | Unservable]:
     for store in stores():
         yield from models_in(TOOL, by_folder(files_below(store), depth=2))
 

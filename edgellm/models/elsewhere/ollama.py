@@ -22,7 +22,7 @@ from typing import Final
 
 from edgellm.errors import BadGGUF, BadRequest, EdgellmError, ModelNotFound
 from edgellm.files import path_of
-from edgellm.models.elsewhere.found import FoundModel, Unfit
+from edgellm.models.elsewhere.found import FoundModel, Unservable
 from edgellm.models.elsewhere.manifest import (
     MAX_BYTES,
     BlobDigest,
@@ -32,7 +32,7 @@ from edgellm.models.elsewhere.manifest import (
     parts_of,
 )
 from edgellm.models.elsewhere.reference import TITLES
-from edgellm.models.elsewhere.shut import shut_at
+from edgellm.models.elsewhere.unreadable import unreadable_at
 from edgellm.units import format_bytes
 from edgellm.values import frozen
 
@@ -80,12 +80,12 @@ def stores() -> tuple[Path, ...]:
     return (path_of("~/.ollama/models"), *map(Path, _SERVICES))
 
 
-def doors() -> tuple[Path, ...]:
-    """What a user must be able to look into."""
+def folders() -> tuple[Path, ...]:
+    """The folders that a user must be able to read."""
     return tuple(store / part for store in stores() for part in (*_KINDS, "blobs"))
 
 
-def models() -> Iterator[FoundModel | Unfit]:
+def models() -> Iterator[FoundModel | Unservable]:
     """Every model, by name. What is broken costs itself only."""
     entries: dict[str, _Entry] = {}
     for store in stores():
@@ -96,9 +96,11 @@ def models() -> Iterator[FoundModel | Unfit]:
         try:
             yield _found(entry)
         except EdgellmError as fault:
-            yield Unfit(TOOL, entry.names, fault)
+            yield Unservable(TOOL, entry.names, fault)
         except OSError as error:
-            yield Unfit(TOOL, entry.names, BadGGUF(f"its manifest can't be read: {error.strerror}"))
+            yield Unservable(
+                TOOL, entry.names, BadGGUF(f"its manifest can't be read: {error.strerror}")
+            )
 
 
 def removal(name: str) -> str:
@@ -117,7 +119,7 @@ def _entries(store: Path, manifests: Path) -> Iterator[_Entry]:
 
 
 def _below(folder: Path) -> list[Path]:
-    """None of what is no folder, or is shut."""
+    """Its entries; none of what is no folder or can't be read."""
     try:
         return sorted(folder.iterdir())
     except OSError:
@@ -185,8 +187,8 @@ def _blob(entry: _Entry, layer: Layer) -> Path:
     try:
         found = path.stat()
     except OSError as error:
-        if shut := shut_at(TITLES[TOOL], path):
-            raise shut.error from error
+        if unreadable := unreadable_at(TITLES[TOOL], path):
+            raise unreadable.error from error
         raise ModelNotFound(
             f"{TOOL}:{entry.name} is not whole: {path.name[:19]} … is not here", hint=again
         ) from error
@@ -197,6 +199,6 @@ def _blob(entry: _Entry, layer: Layer) -> Path:
             f"{TOOL}:{entry.name} is not whole: {found.st_size} of {layer.size} bytes are here",
             hint=again,
         )
-    if shut := shut_at(TITLES[TOOL], path):
-        raise shut.error
+    if unreadable := unreadable_at(TITLES[TOOL], path):
+        raise unreadable.error
     return path

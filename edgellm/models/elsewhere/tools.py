@@ -7,23 +7,23 @@ from typing import Final
 
 from edgellm.errors import BadGGUF, EdgellmError, ModelNotFound
 from edgellm.models.elsewhere import gpt4all, jan, llamacpp, lmstudio, ollama
-from edgellm.models.elsewhere.forms import check_form
-from edgellm.models.elsewhere.found import FoundModel, Unfit, means
+from edgellm.models.elsewhere.found import FoundModel, Unservable, matches
+from edgellm.models.elsewhere.ollama_format import check_format
 from edgellm.models.elsewhere.reference import TITLES, ElsewhereReference
-from edgellm.models.elsewhere.shut import Shut, shut_of
+from edgellm.models.elsewhere.unreadable import Unreadable, unreadable_folders
 from edgellm.models.gguf.header import GGUFHeader
 from edgellm.values import frozen
 
 
 @frozen
 class Tool:
-    doors: Callable[[], tuple[Path, ...]]  # folders that its user must be able to look into
-    models: Callable[[], Iterable[FoundModel | Unfit]]
+    folders: Callable[[], tuple[Path, ...]]  # that a user must be able to read
+    models: Callable[[], Iterable[FoundModel | Unservable]]
     removal: Callable[[str], str]  # a model's name there -> what rids its user of it
 
 
 TOOLS: Final[Mapping[str, Tool]] = {
-    ollama.TOOL: Tool(ollama.doors, ollama.models, ollama.removal),
+    ollama.TOOL: Tool(ollama.folders, ollama.models, ollama.removal),
     **{
         one.TOOL: Tool(one.stores, one.models, one.removal)
         for one in (lmstudio, llamacpp, jan, gpt4all)
@@ -32,29 +32,31 @@ TOOLS: Final[Mapping[str, Tool]] = {
 
 
 def found_models() -> Iterator[FoundModel]:
-    """All that can be served as they lie. A store that is broken or shut costs itself only."""
+    """All that can be served as they lie. A broken or unreadable store costs itself only."""
     for tool in TOOLS.values():
         for one in tool.models():
             if isinstance(one, FoundModel):
                 yield one
 
 
-def shut_stores() -> tuple[Shut, ...]:
-    """Those that are here, and not for this user's eyes."""
+def unreadable_stores() -> tuple[Unreadable, ...]:
+    """Those that exist and that this user may not read."""
     return tuple(
-        shut for name, tool in TOOLS.items() for shut in shut_of(TITLES[name], tool.doors())
+        unreadable
+        for name, tool in TOOLS.items()
+        for unreadable in unreadable_folders(TITLES[name], tool.folders())
     )
 
 
 def found_by(reference: ElsewhereReference) -> tuple[FoundModel, ...]:
-    """One model, or its quantizations. Raises ModelNotFound, StorageError where the store is shut,
-    and what keeps the model from being served."""
+    """One model, or its quantizations. Raises ModelNotFound, StorageError where the store can't be
+    read, and what keeps the model from being served."""
     there = [*TOOLS[reference.tool].models()]
-    meant = [one for one in there if means(one, reference)]
+    meant = [one for one in there if matches(one, reference)]
     if fit := tuple(one for one in meant if isinstance(one, FoundModel)):
         return fit
     for one in meant:
-        if isinstance(one, Unfit):
+        if isinstance(one, Unservable):
             raise _told(reference, one.fault)
     raise _not_there(reference, there)
 
@@ -63,7 +65,7 @@ def check_servable(model: FoundModel, headers: Sequence[GGUFHeader]) -> None:
     """Raises BadGGUF for a form of GGUF that only its own tool loads."""
     if model.tool == ollama.TOOL:
         try:
-            check_form(headers)
+            check_format(headers)
         except BadGGUF as fault:
             raise _told(model.reference, fault) from fault
 
@@ -78,10 +80,12 @@ def _told(reference: ElsewhereReference, fault: EdgellmError) -> EdgellmError:
     return type(fault)(told if name in told else f"{name}: {told}", hint=fault.hint)
 
 
-def _not_there(reference: ElsewhereReference, there: Iterable[FoundModel | Unfit]) -> EdgellmError:
-    shut = shut_of(reference.title, TOOLS[reference.tool].doors())
-    if shut:
-        return shut[0].error
+def _not_there(
+    reference: ElsewhereReference, there: Iterable[FoundModel | Unservable]
+) -> EdgellmError:
+    unreadable = unreadable_folders(reference.title, TOOLS[reference.tool].folders())
+    if unreadable:
+        return unreadable[0].error
     shown = [one.names[0] for one in there if isinstance(one, FoundModel)]
     near = difflib.get_close_matches(reference.name, shown, n=3, cutoff=0.4) or shown[:3]
     names = ", ".join(f"{reference.tool}:{name}" for name in near)

@@ -6,7 +6,7 @@ from elsewhere_stores import DEMO, OllamaStore, layer, manifest, snapshot
 
 from edgellm.errors import BadGGUF, BadRequest, ModelNotFound
 from edgellm.models.elsewhere import ollama
-from edgellm.models.elsewhere.found import FoundModel, Unfit
+from edgellm.models.elsewhere.found import FoundModel, Unservable
 from edgellm.models.elsewhere.reference import ElsewhereReference
 from edgellm.models.elsewhere.tools import found_by, found_models
 
@@ -186,7 +186,7 @@ def test_a_hostile_manifest_costs_itself_only(store, case):
     before = snapshot(store.root)
     found = {one.names[0]: one for one in ollama.models()}
     assert isinstance(found["good:1"], FoundModel)
-    assert isinstance(found["bad:1"], Unfit)
+    assert isinstance(found["bad:1"], Unservable)
     with pytest.raises((BadGGUF, ModelNotFound)) as told:
         find("bad:1")
     assert "ollama:bad:1" in str(told.value)

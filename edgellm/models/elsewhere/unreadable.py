@@ -1,7 +1,7 @@
-"""What keeps this user out of a folder or a file of another's, and what would let him in.
+"""Folders and files that this user may not read, and the command that opens them.
 
-A service has its store in a home of its own: Ollama's installer makes /usr/share/ollama for a user
-of that name (scripts/install.sh), and `useradd` gives it 0700 or 0750, as the system has it.
+A service has its store in a home folder of its own: Ollama's installer makes /usr/share/ollama for
+a user of that name (scripts/install.sh), with mode 0700 or 0750, as the system's `useradd` has it.
 """
 
 import os
@@ -20,7 +20,7 @@ except ImportError:  # Windows has no such groups
 
 
 @frozen
-class Shut:
+class Unreadable:
     """`hint`: the command that opens it."""
 
     title: str  # of the tool
@@ -32,9 +32,9 @@ class Shut:
         return StorageError(f"no permission to read {self.title}'s {self.path}", hint=self.hint)
 
 
-def shut_at(title: str, path: Path) -> Shut | None:
-    """The outermost of its folders, or itself, that this user may not read; None: none is, or there
-    is nothing at all."""
+def unreadable_at(title: str, path: Path) -> Unreadable | None:
+    """The outermost unreadable folder on the way to `path`, or `path` itself. None where all can be
+    read, or nothing is there."""
     for part in (*reversed(path.parents), path):
         try:
             mode = part.stat().st_mode
@@ -42,18 +42,18 @@ def shut_at(title: str, path: Path) -> Shut | None:
             return None
         needed = os.R_OK | os.X_OK if stat.S_ISDIR(mode) else os.R_OK
         if not os.access(part, os.X_OK if part != path and stat.S_ISDIR(mode) else needed):
-            return Shut(title, part, _way_in(part))
+            return Unreadable(title, part, _remedy(part))
     return None
 
 
-def shut_of(title: str, folders: Iterable[Path]) -> tuple[Shut, ...]:
-    """Each once: several stores may lie behind one door."""
-    found = (shut_at(title, folder) for folder in folders)
+def unreadable_folders(title: str, folders: Iterable[Path]) -> tuple[Unreadable, ...]:
+    """Each unreadable folder once: several of `folders` may lie in it."""
+    found = (unreadable_at(title, folder) for folder in folders)
     return tuple({one.path: one for one in found if one}.values())
 
 
-def _way_in(path: Path) -> str:
-    """Through its group, where that may read it; else the door has to be opened."""
+def _remedy(path: Path) -> str:
+    """The command: to join its group, where that may read it; else to open it to everyone."""
     found = path.stat()
     is_folder = stat.S_ISDIR(found.st_mode)
     needed = stat.S_IRGRP | stat.S_IXGRP if is_folder else stat.S_IRGRP

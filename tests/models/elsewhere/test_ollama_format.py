@@ -4,7 +4,7 @@ from gguf_files import Tensor, gguf_bytes
 from edgellm import resources
 from edgellm.errors import BadGGUF
 from edgellm.models import local
-from edgellm.models.elsewhere.forms import check_form
+from edgellm.models.elsewhere.ollama_format import check_format
 from edgellm.models.gguf.header import parse_header
 
 
@@ -15,18 +15,18 @@ def header(arch, *names, **keys):
 
 
 def test_llama_cpps_form_is_everybodys():
-    check_form(local.read_headers(resources.demo_model()))
-    check_form([header("gpt-oss", "blk.0.attn_sinks.weight")])
-    check_form([header("gemma3", gemma3__attention__layer_norm_rms_epsilon=1e-6)])
-    check_form([header("lfm2", "token_embd_norm.weight")])
-    check_form([header("qwen35moe", "blk.0.ssm_dt.bias")])
-    check_form([header("a-newer-one", "blk.0.attn_q.weight")])  # llama.cpp has the last word
+    check_format(local.read_headers(resources.demo_model()))
+    check_format([header("gpt-oss", "blk.0.attn_sinks.weight")])
+    check_format([header("gemma3", gemma3__attention__layer_norm_rms_epsilon=1e-6)])
+    check_format([header("lfm2", "token_embd_norm.weight")])
+    check_format([header("qwen35moe", "blk.0.ssm_dt.bias")])
+    check_format([header("a-newer-one", "blk.0.attn_q.weight")])  # llama.cpp has the last word
 
 
 @pytest.mark.parametrize("arch", ["gptoss", "qwen25vl", "mllama", "glm4moelite"])
 def test_an_architecture_of_ollamas_own_is_refused(arch):
     with pytest.raises(BadGGUF, match=f"architecture '{arch}'") as told:
-        check_form([header(arch)])
+        check_format([header(arch)])
     assert "edgellm pull" in told.value.hint
 
 
@@ -35,7 +35,7 @@ def test_an_architecture_of_ollamas_own_is_refused(arch):
 )
 def test_what_llama_cpp_wants_in_another_file_is_told(name):
     with pytest.raises(BadGGUF, match=f"'{name}' in the language model's own file"):
-        check_form([header("gemma4"), header("gemma4", name)])
+        check_format([header("gemma4"), header("gemma4", name)])
 
 
 @pytest.mark.parametrize(
@@ -49,4 +49,4 @@ def test_what_llama_cpp_wants_in_another_file_is_told(name):
 )
 def test_names_of_ollamas_converter_are_known_by_architecture(arch, names):
     with pytest.raises(BadGGUF, match=f"{arch} with keys or tensors of Ollama's own"):
-        check_form([header(arch, *names)])
+        check_format([header(arch, *names)])

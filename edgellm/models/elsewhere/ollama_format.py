@@ -21,7 +21,7 @@ _OWN_ARCHITECTURES: Final = frozenset({
 _PARTS: Final = ("v.", "mm.", "a.", "mtp.")
 
 
-def check_form(headers: Sequence[GGUFHeader]) -> None:
+def check_format(headers: Sequence[GGUFHeader]) -> None:
     """Raises BadGGUF."""
     if what := _own(headers):
         raise BadGGUF(

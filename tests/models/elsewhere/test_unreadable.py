@@ -11,16 +11,16 @@ import sys
 import pytest
 from elsewhere_stores import put
 
-from edgellm.models.elsewhere.shut import shut_at
+from edgellm.models.elsewhere.unreadable import unreadable_at
 
 AS_ROOT = os.geteuid() == 0
 LOOK = """
 import json
 from edgellm.errors import EdgellmError
 from edgellm.models.elsewhere.reference import ElsewhereReference
-from edgellm.models.elsewhere.tools import found_by, found_models, shut_stores
+from edgellm.models.elsewhere.tools import found_by, found_models, unreadable_stores
 told = {"models": [one.name for one in found_models()]}
-told["shut"] = [[one.title, str(one.path), one.hint] for one in shut_stores()]
+told["shut"] = [[one.title, str(one.path), one.hint] for one in unreadable_stores()]
 try:
     found_by(ElsewhereReference("ollama", "qwen3:8b"))
 except EdgellmError as error:
@@ -108,5 +108,5 @@ def test_a_folder_that_may_be_listed_and_not_entered_costs_itself_only(seen, sto
 
 
 def test_nothing_is_shut_where_nothing_is(home):
-    assert shut_at("Ollama", home / "nowhere/at/all") is None
-    assert shut_at("Ollama", home) is None
+    assert unreadable_at("Ollama", home / "nowhere/at/all") is None
+    assert unreadable_at("Ollama", home) is None
