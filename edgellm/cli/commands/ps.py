@@ -17,6 +17,7 @@ _HEADINGS = (
     "NAME", "STATE", "QUANT", "PROCESSOR", "CONTEXT", "MEMORY", "LLAMA.CPP'S",
     "TOK/S NOW",
 )  # fmt: skip
+_NO_MODEL = "  no model is served here, or none that your key may ask"
 _MOST_KEYS = 5
 _DROPPED_FIRST = ("QUANT", "LLAMA.CPP'S", "PROCESSOR")
 
@@ -58,7 +59,7 @@ def _shown(found: "Found") -> Iterator[str]:
             _HEADINGS, [*_rows(status)], columns=row_columns(), may_go=_DROPPED_FIRST,
             right="CONTEXT,MEMORY,LLAMA.CPP'S", above=True,
         )  # fmt: skip
-        yield "\n".join((head, rows, *notes(status)))
+        yield "\n".join((head, rows if status.models else _NO_MODEL, *notes(status)))
     for server in found.stopping:
         yield f"{server.url}   pid {server.pid}   is stopping"
 

@@ -121,6 +121,12 @@ def test_what_cannot_be_asked_is_told_after_those_that_answered(live, broken, ca
     assert (live.url in out, broken in out) == (True, False)
 
 
+def test_a_server_without_a_model_for_whoever_asks_says_so(capsys):
+    with live_server() as empty, announced(empty.url, 1.0):
+        ps()
+    assert "no model is served here, or none that your key may ask" in capsys.readouterr().out
+
+
 def test_where_none_can_be_asked_there_is_nothing_on_stdout(broken, capsys):
     with pytest.raises(NotServing, match=broken):
         ps()
