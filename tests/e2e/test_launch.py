@@ -51,6 +51,8 @@ def test_each_app_asks_the_server_that_runs(demo_home, path, app):
         ),
         (("codex", "exec", "-xyz"), "codex exec -- -xyz"),
         (("-p", "claude"), "APP -- -p claude"),
+        (("--model", "demo", "--resume"), "APP --model demo -- --resume"),
+        (("--model=demo", "--offline", "codex", "-x"), "--model=demo --offline codex -- -x"),
     ],
 )
 def test_a_flag_of_the_programs_own_is_told_where_it_stands(home, typed, meant):

@@ -8,7 +8,7 @@ when it is first asked; we fill it before. Kinds that no command of ours has are
 import math
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -38,7 +38,8 @@ class QuickCommand(TyperCommand):
         except NoSuchOption as error:
             if not any(one.metavar == HANDED_ON for one in self.params):
                 raise
-            own = f"{ctx.command_path} {behind_dashes(words, error.option_name)}"
+            with_value = {flag for one in self.params if _has_value(one) for flag in one.opts}
+            own = f"{ctx.command_path} {behind_dashes(words, error.option_name, with_value)}"
             words_told = f"{error.format_message()}\n  → the program's own stands behind --: {own}"
             raise UsageError(words_told, ctx) from error
 
@@ -52,10 +53,17 @@ class QuickCommand(TyperCommand):
         write_options(self.get_params(ctx), ctx, formatter)
 
 
-def behind_dashes(words: Sequence[str], option: str) -> str:
-    """The same for a shell, with a `--` before the option, which no flag of ours is."""
+def _has_value(param: Any) -> bool:
+    return param.param_type_name == "option" and not param.is_flag
+
+
+def behind_dashes(words: Sequence[str], option: str, with_value: Collection[str]) -> str:
+    """The same for a shell, with a `--` before the option, which no flag of ours is. `with_value`:
+    those of ours whose next word is theirs, and no APP."""
     at = next((i for i, word in enumerate(words) if word.startswith(option)), 0)
-    before = words[:at] if any(not word.startswith("-") for word in words[:at]) else ("APP",)
+    pairs = zip(("", *words), words[:at], strict=False)
+    has_app = any(not word.startswith("-") and last not in with_value for last, word in pairs)
+    before = words[:at] if has_app else ("APP", *words[:at])
     after = [word for word in words[at:] if word != "--"]
     return " ".join((*map(shlex.quote, before), "--", *map(shlex.quote, after)))
 
