@@ -69,10 +69,11 @@ def reading(place: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StorageError(
-            f"the bundle {place} can't be read: {error.strerror or error}",
-            hint="is its disk still there, and sound?",
-        ) from error
+        why, hint = error.strerror or str(error), "is its disk still there, and sound?"
+        if isinstance(error, PermissionError):
+            why += f" ({error.filename})" if error.filename else ""
+            hint = "let it be read by who runs edgellm: chmod, or another owner"
+        raise StorageError(f"the bundle {place} can't be read: {why}", hint=hint) from error
 
 
 def _signer(place: str, source: Source, data: bytes, signers: Signers) -> Signer:
@@ -93,7 +94,7 @@ def _has_signature(place: str, source: Source) -> bool:
     try:
         with reading(place):
             return source.signature() is not None
-    except BadBundle:
+    except (BadBundle, StorageError):
         return True
 
 

@@ -1,5 +1,6 @@
 """Who vouches for a bundle: real keys, real signatures, by the ssh-keygen that is here."""
 
+import errno
 import io
 import json
 import os
@@ -27,6 +28,7 @@ from edgellm.models.bundles import ssh_keygen
 from edgellm.models.bundles.layout import MANIFEST, SIGNATURE
 from edgellm.models.bundles.manifest import fingerprint
 from edgellm.models.bundles.reading import opened
+from edgellm.models.bundles.sources import FolderSource
 from edgellm.models.bundles.ssh_keygen import NAMESPACE, Signer
 from edgellm.models.bundles.tar import header, padding
 from edgellm.models.store import Store
@@ -193,6 +195,25 @@ def test_what_lies_in_a_signatures_place_is_refused(
         place.write_bytes(b"\xff\0-----BEGIN SSH SIGNATURE-----\n")
     with pytest.raises(BadBundle):
         signer(out, signers)
+
+
+def test_a_signature_that_may_not_be_read_hinders_only_who_asks_for_one(
+    store: Store, key: Path, signers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Stood in for: whoever is root may read everything."""
+
+    def refuse(self: FolderSource) -> bytes:
+        raise PermissionError(errno.EACCES, "Permission denied", "a.sig")
+
+    out = tmp_path / "out"
+    export(store, out, key=key)
+    monkeypatch.setattr(FolderSource, "signature", refuse)
+    with opened(str(out), io.BytesIO()) as bundle:
+        assert bundle.has_signature
+    assert len(bring_all(Store(tmp_path / "there"), out)) == 1
+    with pytest.raises(StorageError, match=r"can't be read: Permission denied \(a.sig\)") as told:
+        signer(out, signers)
+    assert "who runs edgellm" in told.value.hint
 
 
 @pytest.mark.parametrize("kind", ["tar", "pipe"])
