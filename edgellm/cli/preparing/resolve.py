@@ -43,7 +43,7 @@ from edgellm.units import parse_bytes
 from edgellm.values import frozen
 
 if TYPE_CHECKING:
-    from edgellm.cli.preparing.wish import Wish
+    from edgellm.cli.preparing.model_settings import ModelSettings
     from edgellm.models.elsewhere.found import FoundModel
     from edgellm.models.fetching.download import Progress
     from edgellm.models.fetching.hub import Hub, Repository
@@ -69,11 +69,11 @@ class Resolved:
     fetch: Fetch = _lies_here
     is_local: bool = True
     projector: Path | None = None  # the user's own; else one that lies beside the model is used
-    is_blind: bool = False  # none is to be used
+    no_projector: bool = False  # none is to be used
     pooling: str | None = None  # asked for; None: what the file says
     adapters: "tuple[Adapter, ...]" = ()  # to be loaded with the model
     draft: "Resolved | None" = None  # a smaller model that guesses for it
-    wish: "Wish | None" = None  # how it is to run; None: as whoever plans it says of all
+    settings: "ModelSettings | None" = None  # None: as whoever plans it says of all models
 
 
 def resolve(text: str, config: Config, *, plan_only: bool = False) -> Resolved:
@@ -269,8 +269,8 @@ def _in_catalog(reference: CatalogReference, config: Config, plan_only: bool) ->
     candidates = tuple(
         replace(one, name=name) for one in catalog_candidates(entry, reference.quant)
     )
-    if not candidates:  # a mix whose rules aren't public: its header has to be read
-        return _on_hub(where, config)
+    if not candidates:
+        return _by_its_header(where, entry, config)
     if plan_only:
         return Resolved(name, candidates, _not_to_be_fetched, is_local=False)
     hub = hub_of(where, config)
@@ -289,6 +289,18 @@ def _in_catalog(reference: CatalogReference, config: Config, plan_only: bool) ->
     if not both:
         return _on_hub(where, config)
     return Resolved(name, both, fetch, is_local=False)
+
+
+def _by_its_header(where: HubReference, entry: "CatalogEntry", config: Config) -> Resolved:
+    """A mix whose rules aren't public, or none at all. Raises as `resolve` does."""
+    from edgellm.models.known import catalog
+
+    try:
+        return _on_hub(where, config)
+    except NetworkError as error:
+        known = f"known of {entry.name} are {', '.join(catalog.plannable_quants(entry))}"
+        error.hint = f"{known}, and {where.quant} has to be looked for; {error.hint}"
+        raise
 
 
 def catalog_candidates(entry: "CatalogEntry", quant: str | None = None) -> tuple[Candidate, ...]:

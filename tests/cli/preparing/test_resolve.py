@@ -120,6 +120,18 @@ def test_without_network_it_is_a_network_error(config):
         resolve("org/repo", config)
 
 
+@pytest.mark.parametrize("is_offline", [True, False])
+def test_a_quantization_that_only_the_hub_may_know_is_told_with_those_that_are_known(
+    config, is_offline
+):
+    here = Config(cache_dir=config.cache_dir, offline=is_offline)
+    with pytest.raises(NetworkError) as told:
+        resolve("qwen3:8b:Q4_X", here, plan_only=True)
+    assert told.value.hint.startswith(
+        "known of qwen3:8b are Q8_0, Q6_K, Q5_K_M, Q5_0, Q4_K_M, and Q4_X has to be looked for; "
+    )
+
+
 def test_a_catalog_name_is_planned_without_network(config):
     resolved = resolve("qwen3:8b", config, plan_only=True)
 
