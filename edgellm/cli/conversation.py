@@ -13,8 +13,9 @@ from edgellm.cli.serving.client import Client
 from edgellm.cli.serving.find import servers_with
 from edgellm.cli.waiting import Waiting
 from edgellm.cli.word_wrap import WordWrap
-from edgellm.errors import ContextTooLong, EdgellmError
+from edgellm.errors import BadRequest, ContextTooLong, EdgellmError
 from edgellm.harmless import prose
+from edgellm.status import ModelStatus
 from edgellm.tui.terminal import has_style
 from edgellm.tui.told.answers import Piece, Timings
 from edgellm.tui.told.questions import Asked, Message, Part, thinking, with_pictures
@@ -35,6 +36,9 @@ _THINKS: Mapping[str, tuple[bool | None, str]] = {
     "off": (False, "answers at once"),
     "": (None, "thinks or doesn't, as it does by itself"),
 }
+# What a model without a projector doesn't do, and one that brings its own along.
+_SEES = ("sees no pictures", "gemma3:4b")
+_HEARS = ("hears no sound", "ggml-org/ultravox-v0_5-llama-3_2-1b-GGUF")
 _FENCE = '"""'
 _FAINT = ("\x1b[2m", "\x1b[0m")
 _MARKED = ("(thinking) ", "")  # where nothing can be faint
@@ -115,10 +119,24 @@ class Answering:
 
     def can_switch_thoughts(self) -> bool:
         """Also where nobody tells: then it may be asked for, and changes nothing."""
+        return all(model.switches_thoughts is not False for model in self._as_told())
+
+    def check_projector(self, lacks: str, example: str) -> None:
+        """`lacks`: what a model doesn't do without one; `example`: one that does. Raises BadRequest where it is known to have
+        none; where nobody tells, the server refuses what is shown."""
+        if any(model.plan and not model.plan.projector for model in self._as_told()):
+            raise BadRequest(
+                f"{self.model} {lacks}: it is served without a projector",
+                hint="/bye, then edgellm run MODEL --mmproj FILE, with the file made for this model"
+                f", or a model that brings one along: edgellm run {example}",
+            )
+
+    def _as_told(self) -> tuple[ModelStatus, ...]:
+        """The model as its server tells it; nothing where that can't be asked."""
         with contextlib.suppress(EdgellmError), Client(self.url) as client:
             found = servers_with(self.model, [(self.url, client.status())])
-            return all(model.switches_thoughts is not False for _, _, model in found)
-        return True
+            return tuple(model for _, _, model in found)
+        return ()
 
     def _say(self, question: str) -> None:
         shown, self.pictures = self.pictures, ()
@@ -226,9 +244,9 @@ def _was_command(answering: Answering, word: str, rest: str) -> bool:
         case "/image" | "/audio" if not rest:
             say(f"({word} FILE: which file?)")
         case "/image":
-            _show(answering, image_parts, rest)
+            _show(answering, image_parts, rest, *_SEES)
         case "/audio":
-            _show(answering, audio_parts, rest)
+            _show(answering, audio_parts, rest, *_HEARS)
         case "/verbose":
             answering.verbose = not answering.verbose
             say(f"(how long an answer took is {'' if answering.verbose else 'no longer '}told)")
@@ -287,9 +305,14 @@ def _think(answering: Answering, word: str) -> None:
 
 
 def _show(
-    answering: Answering, parts_of: Callable[[Sequence[str]], tuple[Part, ...]], path: str
+    answering: Answering,
+    parts_of: Callable[[Sequence[str]], tuple[Part, ...]],
+    path: str,
+    lacks: str,
+    example: str,
 ) -> None:
     try:
+        answering.check_projector(lacks, example)
         answering.show(parts_of([path]))
     except EdgellmError as error:
         say_error(error)

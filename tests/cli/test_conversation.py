@@ -192,6 +192,22 @@ def test_a_picture_that_cannot_be_shown_is_told_and_the_question_goes_without(
     assert [params.pictures for _, params in engine.asked] == [None]
 
 
+def test_what_is_shown_to_a_model_without_a_projector_is_refused_before_it_is_asked(
+    answering, engine, tmp_path, capsys
+):
+    picture = tmp_path / "red.png"
+    picture.write_bytes(png())
+    converse(answering, typing(f"/image {picture}", f"/audio {picture}", "What?"))
+
+    err = " ".join(capsys.readouterr().err.split())
+    assert "tiny sees no pictures: it is served without a projector" in err
+    assert "tiny hears no sound: it is served without a projector" in err
+    assert "edgellm run gemma3:4b" in err
+    assert "edgellm run ggml-org/ultravox" in err
+    assert "--mmproj FILE" in err
+    assert [params.pictures for _, params in engine.asked] == [None]
+
+
 class Screen(io.StringIO):
     def isatty(self):
         return True
