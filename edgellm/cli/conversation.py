@@ -122,8 +122,8 @@ class Answering:
         return all(model.switches_thoughts is not False for model in self._as_told())
 
     def check_projector(self, lacks: str, example: str) -> None:
-        """`lacks`: what a model doesn't do without one; `example`: one that does. Raises BadRequest where it is known to have
-        none; where nobody tells, the server refuses what is shown."""
+        """`lacks`: what a model doesn't do without one; `example`: one that does. Raises BadRequest
+        where it is known to have none; where nobody tells, the server refuses what is shown."""
         if any(model.plan and not model.plan.projector for model in self._as_told()):
             raise BadRequest(
                 f"{self.model} {lacks}: it is served without a projector",
