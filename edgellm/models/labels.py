@@ -1,4 +1,4 @@
-"""What tells a repository's models apart, where people are to choose."""
+"""How a repository's models are called in a list that people choose from."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,7 +8,8 @@ from edgellm.models.names import NO_LABEL
 
 
 def told_apart(models: Sequence[tuple[str, str]]) -> list[str]:
-    """Each (quant, file) by its label; by its file, where it has none or shares it with another."""
+    """A distinct name for each (quant, file): the label, or the file where the label is missing or
+    another has it, too."""
     n_labelled = Counter(quant for quant, _ in models)
     return [
         quant if quant != NO_LABEL and n_labelled[quant] == 1 else file for quant, file in models
@@ -16,5 +17,5 @@ def told_apart(models: Sequence[tuple[str, str]]) -> list[str]:
 
 
 def listed_name(repo: str, quant: str, first_file: str, hub: HubName | None = None) -> str:
-    """What `edgellm list` calls a model. NO_LABEL is no tag that anybody could type."""
+    """What `edgellm list` calls a model: by its file where it has no label that one could type."""
     return address_of(repo, hub) + (f"/{first_file}" if quant == NO_LABEL else f":{quant}")

@@ -69,7 +69,7 @@ class Store:
         )
 
     def of(self, reference: HubReference) -> tuple[StoredModel, ...]:
-        """The same of one repository: "main" is satisfied by any commit, a pinned one by itself."""
+        """The same of one repository: of any commit for "main", else of the pinned commit."""
         folder = RepoFolder(self.root, reference.repo)
         return _newest(folder, None if reference.revision == MAIN else reference.revision)
 
@@ -136,7 +136,7 @@ class Store:
         raise ModelNotFound(f"{path.name} is no whole model", hint="edgellm list shows what is")
 
     def missing_bytes(self, repo: str, commit: str, files: Sequence[RepoFile]) -> int:
-        """What is still to come of these files."""
+        """How much of these files is still to be downloaded."""
         folder = RepoFolder(self.root, repo)
         missing = (file for file in files if not folder.holds(commit, file))
         return sum(_missing_bytes(folder, file) for file in missing)

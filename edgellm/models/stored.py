@@ -1,4 +1,4 @@
-"""What is here of a repository: its commits' snapshots as they lie in the cache, read only."""
+"""What the cache has of a repository: its commits' snapshots and partial downloads. Read only."""
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -72,8 +72,8 @@ def snapshots_in(folder: RepoFolder, revision: str | None = None) -> list[Snapsh
 
 
 def models_in(folder: RepoFolder, snapshots: Iterable[Snapshot]) -> list[StoredModel]:
-    """Those that are whole, the newest last: what `main` means, however old its files are; of
-    other commits' what came last."""
+    """The complete models, the newest last: those of the commit that `main` means, and before them
+    those of other commits, by the time of their files."""
     main = folder.commit(MAIN)
     models = [model for snapshot in snapshots for model in _whole(folder, snapshot)]
     return sorted(models, key=lambda model: (model.commit == main, model.modified_at_s))
@@ -97,7 +97,7 @@ def _whole(folder: RepoFolder, snapshot: Snapshot) -> Iterator[StoredModel]:
 
 
 def _is_adapter(path: Path) -> bool:
-    """Only of what is called so is the header read; what can't be read is no adapter."""
+    """Reads the header only of a file whose name says so; one that can't be read is none."""
     with contextlib.suppress(EdgellmError):
         return sidecar_kind(path.name) == "adapter" and is_adapter(path)
     return False

@@ -1,1 +1,1 @@
-"""What is this machine: facts about devices and memory, from every source that will speak."""
+"""What this machine is: facts about its devices and memory, from every source that answers."""

@@ -23,16 +23,16 @@ from typing import Any
 from edgellm.files import write_whole
 from edgellm.probe import child_output
 
-_WINDOW_S, _MOST_S = 0.05, 0.45  # one is some dozen steps of every thread; all together
+_WINDOW_S, _MAX_S = 0.05, 0.45  # one is some dozen steps of every thread; all together
 _AGREEING, _AGREE_RATIO = 3, 0.97  # so many of the best, the least of them so near to the first
 _STEP_BYTES = 8 << 20  # between looks at the clock
-_MOST_MEASUREMENTS = 3
+MAX_MEASUREMENTS = 3
 
 
 def kept_or_measured(n_threads: int, n_bytes: int, boot_id: str, folder: Path) -> dict[str, Any]:
     path = folder / "bandwidth.json"
     kept = _read(path, boot_id, n_threads)
-    if kept and (not kept["busy"] or kept["n_measured"] >= _MOST_MEASUREMENTS):
+    if kept and (not kept["busy"] or kept["n_measured"] >= MAX_MEASUREMENTS):
         return kept
     measured = {
         "boot_id": boot_id,
@@ -60,7 +60,7 @@ def _measure(n_threads: int, n_bytes: int) -> float:
     start.wait()
     rates: list[float] = []
     before, before_s = sum(n_read), time.perf_counter()
-    stop_s = before_s + _MOST_S
+    stop_s = before_s + _MAX_S
     while before_s < stop_s and not are_agreed(rates):
         time.sleep(_WINDOW_S)
         now, now_s = sum(n_read), time.perf_counter()

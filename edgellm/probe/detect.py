@@ -1,7 +1,7 @@
-"""Asks all sources, side by side, and joins what they say into one Hardware.
+"""Asks all sources in parallel and joins their answers into one Hardware.
 
-Nothing that a source does ends this: each is given its time, and what it doesn't tell is
-missing. A new vendor is one reader file and one row in VENDORS.
+No source can make this fail: each has a time limit, and what it doesn't tell is missing. A new
+vendor is one reader file and one row in VENDORS.
 """
 
 import time
@@ -40,8 +40,8 @@ from edgellm.probe.vendors.readings import Reading
 
 T = TypeVar("T")
 
-# Told of all sources that are still waited for: each one's name, and for how long at most. Once of
-# the cards', and once of llama.cpp where it is what is waited for when they have answered.
+# Called with the sources that are still waited for: name, and seconds left at most. Once for the
+# vendors' sources, and once for llama.cpp, if that takes longer than they do.
 Waiting = Callable[[tuple[tuple[str, float], ...]], None]
 
 _Row = tuple[str, Callable[[Evidence], tuple[Card, ...]], float]
@@ -55,7 +55,7 @@ def _by_tool(
     return name, lambda evidence: readings.cards(name, read(evidence)), tool_s
 
 
-# Who is asked, and how long his answer may take. No card's name or number stands here.
+# Name, reader, and how many seconds its answer may take.
 VENDORS: tuple[_Row, ...] = (
     ("nvidia", nvidia.read, nvidia.TIMEOUT_S + 1.0),
     ("amdgpu", amd.read, 3.0),
@@ -72,12 +72,12 @@ VENDORS: tuple[_Row, ...] = (
     _by_tool("thead", thead.readings),
 )
 _LOW_BANDWIDTH = "its memory's bandwidth was measured beside other programs and may be higher"
-_FILES_S = 5.0  # for files that the kernel answers at once, or never
+_FILES_S = 5.0  # for files, which the kernel answers at once or never
 _HOST_S = 30.0  # without its memory there is no plan: a machine that is starved gets its time
-# So long llama.cpp's look at the cards waits for the others': it takes some of the memory that they
-# read as free. Who is slower still will count that memory as taken.
+# For so long llama.cpp's own look at the cards waits for the vendors' sources: it takes some of the
+# memory that they read as free. A slower source counts that memory as taken.
 _BEFORE_GGML_S = 1.5
-_SOON_S = 1.5  # who answers within it need not be told of
+_SOON_S = 1.5  # a wait that is not worth a word to the user
 
 
 def _ignore(waits: tuple[tuple[str, float], ...]) -> None:
@@ -98,7 +98,7 @@ def detect(
 def examine(
     evidence: Evidence, *, measure_bandwidth: bool = True, waiting: Waiting = _ignore
 ) -> Hardware:
-    """As `detect`; afterwards the evidence tells what each source said."""
+    """As `detect`; afterwards `evidence` has every source's answer."""
     asked_s = time.monotonic()
     asking_host = ask(lambda: host.read(evidence))
     asking_pci = ask(lambda: pci.scan(evidence))

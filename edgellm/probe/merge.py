@@ -6,8 +6,8 @@ A card and a ggml device are one when
     3. a backend lists as many devices as there are cards that it could drive, and each card tells
        its number in the order that backend counts in (CANN, SYCL); else
     4. each is the only one left that the other could be (a Jetson's GPU is on no PCI bus).
-What is left of ggml's devices stands alone, and hides the cards that it might be: the same
-memory must not be counted twice.
+A ggml device that is left over is listed alone, and the cards that it might be are left out: the
+same memory must not be counted twice.
 """
 
 import re
@@ -23,8 +23,8 @@ from edgellm.probe.vendors.cards import Card
 from edgellm.units import GIB
 from edgellm.values import frozen
 
-_UNTOLD = Card("", "")  # for a device that no vendor told of: all of it unknown
-_MOST_BYTES = 1 << 50  # no device has a PiB
+_UNTOLD = Card("", "")  # for a device of which only llama.cpp knows
+_MAX_BYTES = 1 << 50  # no device has a PiB
 _SOFTWARE = ("llvmpipe", "swiftshader", "lavapipe")  # Vulkan on the CPU
 
 
@@ -35,8 +35,8 @@ class Pair:
 
 
 def pair(cards: Sequence[Card], registry: Registry | None) -> tuple[list[Pair], list[str]]:
-    """All cards and all of ggml's accelerators, each once, in ggml's order as far as it goes; and
-    a word on each card that had to be left out."""
+    """All cards and all of ggml's accelerators, each once: first ggml's, in its order, then the
+    other cards. Also a note on each card that had to be left out."""
     loose = list(registry.accelerators) if registry else []
     at = {card.address: card for card in cards if card.address}
     found: dict[Card, GgmlDevice] = {}
@@ -128,9 +128,9 @@ def _is_software(device: GgmlDevice) -> bool:
 @frozen
 class Placed:
     device: Device
-    own_pool: MemoryPool | None  # None: it shares the host's
-    shares_host: bool  # None and False: nobody tells
-    known: DeviceRow | None = None  # by its name
+    own_pool: MemoryPool | None  # None: it shares the host's memory, or its own is unknown
+    shares_host: bool
+    known: DeviceRow | None = None  # its row in profiles/devices.toml
 
 
 def place(found: Pair, registry: Registry | None, host: MemoryPool, catalog: Catalog) -> Placed:
@@ -170,7 +170,7 @@ def place(found: Pair, registry: Registry | None, host: MemoryPool, catalog: Cat
 def _use(
     card: Card | None, ggml: GgmlDevice | None, registry: Registry | None
 ) -> tuple[Backend, str | None]:
-    """Which backend computes on it, and what is to be said of that."""
+    """The backend that computes on it, and the device's note."""
     note = card.note if card else None
     if ggml is None:
         return "none", _joined(note, advice.why_unused(card, registry)) if card else None
@@ -183,7 +183,8 @@ def _use(
 
 
 def _sliced(found: Pair, known: DeviceRow, total_bytes: int, whole: float | None) -> float | None:
-    """Of a card that was cut up: memory, its bandwidth and the processors are cut alike."""
+    """The share of `whole` that a slice (MIG) has: it has the same share of memory, bandwidth and
+    processors."""
     if whole is None or found.card is None or not found.card.is_slice or not known.memory_gib:
         return whole
     return whole * min(1.0, total_bytes / (known.memory_gib * GIB))
@@ -204,7 +205,7 @@ def _power_w(card: Card | None, known: DeviceRow | None) -> float | None:
 
 
 def _why_unwise(device: GgmlDevice, registry: Registry) -> str | None:
-    """What llama.cpp leaves alone by itself, and what is slower than the CPU."""
+    """For devices that llama.cpp ignores by itself, and those that are slower than the CPU."""
     if _is_software(device):
         return "it is the CPU, in a GPU's clothes"
     if device.description.startswith("V3D"):
@@ -215,7 +216,8 @@ def _why_unwise(device: GgmlDevice, registry: Registry) -> str | None:
 
 
 def _memory(found: Pair, host: MemoryPool, catalog: Catalog) -> tuple[MemoryPool | None, bool]:
-    """The vendor's word on memory goes before ggml's: it was read without a context of ours."""
+    """Its own pool, and whether it shares the host's. The vendor's figures are preferred to ggml's,
+    which are read with a context of ours on the card."""
     card, ggml = found.card, found.ggml
     total, free = (_size(card.total_bytes), _size(card.free_bytes)) if card else (None, None)
     if card and card.is_unified:
@@ -234,7 +236,8 @@ def _memory(found: Pair, host: MemoryPool, catalog: Catalog) -> tuple[MemoryPool
 
 
 def _bandwidth_bytes_s(found: Pair, total: int, catalog: Catalog) -> float | None:
-    """The driver knows this very board; but a figure far from the known one is a misread unit."""
+    """The driver's figure for this very board, unless it is so far from the published one that its
+    unit must be another."""
     told = found.card.bandwidth_bytes_s if found.card else None
     row = catalog.row(_name(found), total)
     known = _sliced(found, row, total, row.bandwidth_bytes_s) if row else None
@@ -244,8 +247,8 @@ def _bandwidth_bytes_s(found: Pair, total: int, catalog: Catalog) -> float | Non
 
 
 def _size(n_bytes: int | None) -> int | None:
-    """A driver's nonsense (minus one, all ones) is no size."""
-    return n_bytes if n_bytes is not None and 0 <= n_bytes <= _MOST_BYTES else None
+    """None for what can't be a size: drivers answer -1, or all bits set."""
+    return n_bytes if n_bytes is not None and 0 <= n_bytes <= _MAX_BYTES else None
 
 
 def _limit_bytes(found: Pair, host: MemoryPool) -> int | None:
@@ -267,7 +270,7 @@ def _id(found: Pair) -> str:
 
 
 def _name(found: Pair) -> str:
-    """The vendor's, unless it only knows a number where llama.cpp knows a name."""
+    """The vendor's, unless that is a mere number and llama.cpp has a name."""
     card, ggml = found.card, found.ggml
     if card and (ggml is None or not _is_nameless(card)):
         return card.name
@@ -308,7 +311,7 @@ def _joined(*parts: str | None) -> str:
 
 
 def unify(host: MemoryPool, placed: Sequence[Placed]) -> MemoryPool:
-    """The host's pool, said to be shared when a GPU lives in it, and as fast as that is known."""
+    """The host's pool: "unified" where a GPU shares it, with that GPU's published bandwidth."""
     sharing = [found.known for found in placed if found.shares_host]
     if not sharing:
         return host

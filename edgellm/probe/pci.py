@@ -1,4 +1,4 @@
-"""PCI addresses, and the accelerators that are in the machine whether or not a driver is.
+"""PCI addresses, and the accelerators on the bus, with a driver or without.
 
 Every source spells the same address its own way: NVML 00000000:01:00.0, sysfs 0000:01:00.0,
 ggml 0000:01:00.0-v1 for the second of several virtual devices. One spelling joins them.
@@ -16,9 +16,9 @@ _ADDRESS = re.compile(
     re.IGNORECASE,
 )
 
-_MOST_NODES = 1 << 10  # MAX_NUMNODES; -1 says that nobody knows
+_MAX_NODES = 1 << 10  # the kernel's MAX_NUMNODES; a numa_node of -1 is "unknown"
 
-# PCI vendor ids of those who make accelerators, as gpustack-runtime and pci.ids list them.
+# PCI vendor ids of accelerator makers. Sources: pci.ids, gpustack-runtime
 VENDORS = {
     0x10DE: "nvidia",
     0x1002: "amd",
@@ -90,7 +90,7 @@ def scan(evidence: Evidence) -> tuple[PciDevice, ...]:
                     device_id=evidence.number(f"{folder}/device") or 0,
                     link=link(evidence, folder, vendor),
                     link_now=link(evidence, folder, vendor, "current"),
-                    numa_node=node if node is not None and 0 <= node < _MOST_NODES else None,
+                    numa_node=node if node is not None and 0 <= node < _MAX_NODES else None,
                 )
             )
     return tuple(found)
@@ -137,7 +137,7 @@ _ARC_PORTS = 2  # the endpoint, and the port above it
 
 
 def _is_accelerator(kind: int, vendor: str) -> bool:
-    """Compute-only classes are that whoever made it, known to us or not."""
+    """A compute-only class is one whoever made it; displays count for known makers only."""
     if kind >> 8 == _ACCELERATOR or kind == _DISPLAY_3D:
         return True
     if kind >> 8 == _DISPLAY:

@@ -1,4 +1,4 @@
-"""What this llama.cpp can use: ggml's own list of devices, as the child program tells it."""
+"""What this llama.cpp can use: ggml's own list of devices, as the child program reports it."""
 
 import re
 from typing import Literal

@@ -16,8 +16,8 @@ from edgellm.units import DASH, format_bytes
 _HEADINGS = ("DEVICE", "NAME", "BACKEND", "FREE / TOTAL", "BANDWIDTH", "ARCH", "LINK")
 _GAP = "  "
 _NAME = 1  # the column that gives way
-_LEAST_NAME = 16
-_LEAST_COLUMNS = 4
+_MIN_NAME = 16
+_MIN_COLUMNS = 4
 _FEW_WAYS = 6
 _WAYS = {
     "die": "one package", "nvlink": "NVLink", "xgmi": "Infinity Fabric", "hccs": "HCCS",
@@ -181,9 +181,9 @@ def _table(rows: Sequence[tuple[str, ...]], width: int) -> list[str]:
     cells = [[row[i] for i in filled] for row in (_HEADINGS, *rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(filled))]
     while (excess := sum(widths) + len(_GAP) * (len(widths) - 1) - width) > 0:
-        if widths[_NAME] - excess >= _LEAST_NAME:
+        if widths[_NAME] - excess >= _MIN_NAME:
             widths[_NAME] -= excess
-        elif len(widths) > _LEAST_COLUMNS:
+        elif len(widths) > _MIN_COLUMNS:
             widths.pop()
         else:
             break

@@ -1,7 +1,7 @@
-"""The border: all that the probe may touch of a machine — programs and files.
+"""The border to the machine: the programs that the probe runs and the files that it reads.
 
-Two machines stand behind it: this one, and a captured one that is replayed from a folder. A
-source that fails is an answer too (`NoAnswer`), never an exception: it costs its own fields only.
+It has two implementations: this machine, and a captured one that is replayed from a folder. A
+source that fails gives a `NoAnswer`, never an exception: it costs its own fields only.
 
 A captured machine (`scripts/capture_probe.py` writes one):
 
@@ -30,7 +30,7 @@ from typing import Literal, Protocol
 from edgellm.probe.asked.asking import ask
 from edgellm.values import frozen
 
-_MOST_BYTES = 4 << 20  # a source that writes more than this is broken
+_MAX_BYTES = 4 << 20  # a source that writes more than this is broken
 _READ_BYTES = 1 << 16  # /proc/sys refuses to be asked for megabytes at once
 
 
@@ -77,7 +77,7 @@ def capture_name(argv: tuple[str, ...]) -> str:
 
 
 class ForwardingSources:
-    """Files as another Sources has them; whoever stands before it has a `run` of its own."""
+    """Base of a Sources that wraps another: files are passed on, `run` is the subclass's."""
 
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
@@ -110,7 +110,7 @@ class _Files:
         try:
             with self._below(path).open("rb", buffering=0) as file:
                 data = b""
-                while len(data) < _MOST_BYTES and (more := file.read(_READ_BYTES)):
+                while len(data) < _MAX_BYTES and (more := file.read(_READ_BYTES)):
                     data += more
         except OSError as error:
             return _silence_of(error)
@@ -129,8 +129,8 @@ class _Files:
 
 
 class SystemSources(_Files):
-    """This machine. With a root other than /, its files are read there, as in a container
-    that sees the host's at /host; programs are started here all the same."""
+    """This machine. `root`: where its files are, as for a container that has the host's at /host;
+    programs run here in any case."""
 
     def __init__(self, root: Path = Path("/")) -> None:
         super().__init__(root)
@@ -157,7 +157,7 @@ class SystemSources(_Files):
         except (TimeoutError, subprocess.TimeoutExpired):
             return NoAnswer("timeout", f"{name} gave no answer within {timeout_s:g} s")
         except OverflowError:
-            return NoAnswer("broken", f"{name} wrote more than {_MOST_BYTES >> 20} MiB")
+            return NoAnswer("broken", f"{name} wrote more than {_MAX_BYTES >> 20} MiB")
         finally:
             end(process)
         return Output(text, errors, code)
@@ -202,15 +202,15 @@ def _collect(process: "subprocess.Popen[bytes]", timeout_s: float) -> tuple[str,
                 written[key.fd] += data
                 if not data:
                     ready.unregister(key.fd)
-                elif len(written[key.fd]) > _MOST_BYTES:
+                elif len(written[key.fd]) > _MAX_BYTES:
                     raise OverflowError
     out, err = (bytes(data).decode("utf-8", "replace") for data in written.values())
     return re.sub(r"\x1b\[[0-9;]*m", "", out), err
 
 
 def end(process: "subprocess.Popen[bytes]") -> None:
-    """Nothing that it started outlives it; one stuck in the kernel is awaited by a thread of its
-    own alone, so that it is no zombie afterwards."""
+    """Kills it with all that it started. One that is stuck in the kernel is left to a thread of its
+    own, which reaps it when it ends at last."""
     if process.poll() is None:
         with contextlib.suppress(OSError, TimeoutError):
             os.killpg(process.pid, signal.SIGKILL)

@@ -16,7 +16,7 @@ _COLOURS: Final = 3
 _ONE_SIZE: Final = frozenset({
     "gemma3", "idefics3", "internvl", "ldp", "ldpv2", "llama4", "mlp", "mlp_norm", "resampler",
 })  # fmt: skip
-_MOST_PATCHES: Final = 16_384
+_MAX_PATCHES: Final = 16_384
 # One of them (load_hparams); a projector for both has the second and the third.
 _KINDS: Final = (
     "clip.projector_type", "clip.vision.projector_type", "clip.audio.projector_type"
@@ -98,7 +98,7 @@ def _picture_bytes(header: GGUFHeader) -> int:
     kinds = map(header.text, _KINDS[:2])
     n_patches = (side // patch) ** 2
     if not _ONE_SIZE.intersection(kinds):
-        n_patches = max(n_patches, _MOST_PATCHES)
+        n_patches = max(n_patches, _MAX_PATCHES)
     pixels = max(side**2, n_patches * patch**2) * _COLOURS * _F32_BYTES
     return pixels + _encoder_bytes(header, "clip.vision", n_patches + 1)  # and one for the class
 

@@ -23,7 +23,7 @@ TITLES: Final[Mapping[str, str]] = {
     "jan": "Jan",
     "gpt4all": "GPT4All",
 }
-_MOST_CHARACTERS: Final = 512
+_MAX_CHARACTERS: Final = 512
 
 
 @frozen
@@ -47,7 +47,7 @@ def parse_elsewhere(text: str) -> ElsewhereReference | None:
     if not colon or tool not in TITLES:
         return None
     name = name.removeprefix("//").strip("/")
-    if not name or not name.isprintable() or len(name) > _MOST_CHARACTERS:
+    if not name or not name.isprintable() or len(name) > _MAX_CHARACTERS:
         raise BadRequest(
             f"{text[:80]!r} names no model of {TITLES[tool]}",
             hint=f"write it like {tool}:NAME; edgellm list shows what is there",

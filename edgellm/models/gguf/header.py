@@ -5,7 +5,7 @@ the keys, then one record for each tensor. A header can run to many MiB (the voc
 in there), and we often read it over HTTP, so the parser does no I/O at all: give it a prefix
 of the file, and it gives back the header or says how long a prefix it wants next.
 
-It is nowhere laxer than llama.cpp's own reader (ggml/src/gguf.cpp): the same limits or narrower
+It is nowhere laxer than llama.cpp's own reader (ggml/src/gguf.cpp): the same limits or stricter
 ones, tensors back to back without gap or overlap, no name twice.
 """
 

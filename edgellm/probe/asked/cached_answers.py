@@ -20,6 +20,7 @@ import msgspec
 
 from edgellm.probe.asked import cache_files
 from edgellm.probe.asked.boot_id import boot_id
+from edgellm.probe.bandwidth_child import MAX_MEASUREMENTS
 from edgellm.probe.sources import (
     ForwardingSources,
     NoAnswer,
@@ -114,10 +115,9 @@ def _devices_hold_s(said: Any) -> float:
 
 
 def _bandwidth_holds_s(said: Any) -> float:
-    return 0.0 if said["busy"] and said["n_measured"] < _MOST_MEASUREMENTS else _THIS_BOOT_S
+    return 0.0 if said["busy"] and said["n_measured"] < MAX_MEASUREMENTS else _THIS_BOOT_S
 
 
-_MOST_MEASUREMENTS: Final = 3  # bandwidth_child's
 _HOLDS_S: Final[dict[str, Callable[[Any], float]]] = {
     "nvml_child": _cards_hold_s,
     "registry_child": _devices_hold_s,

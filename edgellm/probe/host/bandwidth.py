@@ -1,7 +1,7 @@
 """How fast this machine reads its memory: measured once a boot, by a child program.
 
-The number decides more than any other how many tokens a second the CPU will do, and no machine
-tells it: DIMM tables need root, and a virtual machine has none.
+It decides more than anything else how many tokens a second the CPU makes, and it can't be looked
+up: DIMM tables need root, and a virtual machine has none.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ from edgellm.probe.sources import child
 from edgellm.units import MIB
 
 _TIMEOUT_S = 5.0  # it takes about one
-_LEAST_BYTES_S, _MOST_BYTES_S = 0.2e9, 4000e9  # outside is no measurement
+_MIN_BYTES_S, _MAX_BYTES_S = 0.2e9, 4000e9  # outside is no measurement
 
 
 class Measured(msgspec.Struct, frozen=True):
@@ -41,14 +41,14 @@ def measure(
     told = evidence.ask(command, _TIMEOUT_S, Measured)
     if told is None:
         return None
-    if not _LEAST_BYTES_S <= told.bytes_s <= _MOST_BYTES_S:
+    if not _MIN_BYTES_S <= told.bytes_s <= _MAX_BYTES_S:
         evidence.fault("bandwidth", f"{told.bytes_s / 1e9:.1f} GB/s is no memory's bandwidth")
         return None
     return told
 
 
 def _buffer_bytes(host: MemoryPool, n_cores: int) -> int:
-    """For each core: together beyond any cache, and at most an eighth of what is free."""
+    """Bytes for each thread: together larger than any cache, at most an eighth of what is free."""
     wished = (64 if n_cores <= 16 else 32) * MIB
     free = host.free_bytes or host.total_bytes
     return max(4 * MIB, min(wished, free // 8 // n_cores))

@@ -1,7 +1,7 @@
 """The kernel's ways to write numbers: one in decimal or as "0x1f"; a set of small ones as "0-3,8",
 which are 0, 1, 2, 3 and 8."""
 
-_MOST = 1 << 16  # no kernel counts as many CPUs or nodes
+_MAX_MEMBER = 1 << 16  # no kernel counts as many CPUs or nodes
 
 
 def parse_number(text: str) -> int | None:
@@ -20,7 +20,7 @@ def parse_list(text: str | None) -> frozenset[int] | None:
         first, _, last = part.partition("-")
         if not first.isdecimal() or not (last or first).isdecimal():
             return None
-        if int(last or first) >= _MOST:
+        if int(last or first) >= _MAX_MEMBER:
             return None
         members.update(range(int(first), int(last or first) + 1))
     return frozenset(members)

@@ -15,7 +15,7 @@ from edgellm.probe.known.described import Part, assemble, hardware_from_devices,
 from edgellm.resources import ProfileRow, profiles_dir, read_profile
 from edgellm.units import GIB
 
-_MOST_NEAR = 5
+_MAX_NEAR = 5
 
 
 class _BoardDevice(ProfileRow, frozen=True, kw_only=True):
@@ -69,12 +69,12 @@ def _instead_of(name: str, names: tuple[str, ...]) -> str:
     key = _key(name)
     near = [known for k, known in by_key.items() if key and (key in k or k in key)]
     near += [known for known in names if key and key in _key(_read(known).name)]
-    near += [by_key[k] for k in difflib.get_close_matches(key, by_key, n=_MOST_NEAR)]
-    asked = ", ".join(list(dict.fromkeys(near))[:_MOST_NEAR])
+    near += [by_key[k] for k in difflib.get_close_matches(key, by_key, n=_MAX_NEAR)]
+    asked = ", ".join(list(dict.fromkeys(near))[:_MAX_NEAR])
     other = f"any machine can be described by its parts: {_by_parts(name)}"
     if asked:
         return f"did you mean {asked}? Else {other}"
-    some = ", ".join(names[:: len(names) // _MOST_NEAR or 1][:_MOST_NEAR])
+    some = ", ".join(names[:: len(names) // _MAX_NEAR or 1][:_MAX_NEAR])
     return f"{len(names)} are described, such as {some}; {other}"
 
 

@@ -26,8 +26,8 @@ _ASSUMED_CORES: Final = 8
 _NAMED: Final = "'EPYC 9004 (Genoa) 12ch DDR5-4800'"
 _ASSUMED_ISA: Final = ("avx2", "fma", "f16c")
 _METAL_ISA: Final = ("neon", "dotprod", "i8mm")  # of Macs from M2 on
-_MOST_DEVICE_BYTES, _MOST_RAM_BYTES = 4 * TIB, 64 * TIB
-_MOST_GB_S: Final = 100_000.0
+_MAX_DEVICE_BYTES, _MAX_RAM_BYTES = 4 * TIB, 64 * TIB
+_MAX_GB_S: Final = 100_000.0
 _COUNT = re.compile(r"(\d+)\s*[x×*]\s+(.+)|(\d{1,3})\s*[x×*]\s*(.+)", re.IGNORECASE)  # no 7900 XTX
 _KINDS: Final = tuple(kind for kind in get_args(Backend) if kind not in ("cpu", "none"))
 
@@ -121,7 +121,7 @@ def _described(spec: str, kind: str, rest: str) -> DeviceRow:
             f"{spec!r}: {kind!r} is no kind of accelerator",
             hint=f"kinds are {', '.join(_KINDS)}; the CPU's memory is --ram 64GiB@60",
         )
-    memory_bytes, bandwidth_gb_s = _memory(spec, rest, _MOST_DEVICE_BYTES)
+    memory_bytes, bandwidth_gb_s = _memory(spec, rest, _MAX_DEVICE_BYTES)
     return DeviceRow(
         name=f"{kind} device, {format_bytes(memory_bytes)}",
         vendor="described",
@@ -154,7 +154,7 @@ def _memory(spec: str, text: str, most_bytes: int) -> tuple[int, float | None]:
         gb_s = float(number)
     except ValueError:
         gb_s = 0.0
-    if not 0 < gb_s <= _MOST_GB_S:
+    if not 0 < gb_s <= _MAX_GB_S:
         raise BadRequest(
             f"{spec!r}: {rate.strip()!r} is no bandwidth in GB/s",
             hint="write it like 24GiB@1008, or leave @ away where nobody knows it",
@@ -169,7 +169,7 @@ def _host(ram: str | None, shared: DeviceRow | None) -> tuple[MemoryPool, str | 
     bandwidth = shared.bandwidth_bytes_s if shared else None
     note = None
     if ram is not None:
-        total, gb_s = _memory(ram, ram, _MOST_RAM_BYTES)
+        total, gb_s = _memory(ram, ram, _MAX_RAM_BYTES)
         bandwidth = gb_s * 1e9 if gb_s else bandwidth
         _check_same_memory(ram, total, shared)
     elif shared is not None and shared.memory_gib is not None:

@@ -1,4 +1,4 @@
-"""Accelerators, a file for each vendor: it reads what its maker's tools and files say.
+"""Accelerators: one file a vendor, which reads the vendor's tools and its driver's files.
 
 `amd` (`gfx`), `apple`, `biren`, `cambricon`, `huawei` (`huawei_links`), `hygon`, `iluvatar`,
 `intel`, `jetson`, `metax`, `moorethreads`, `nvidia`, `qualcomm`, `raspberry` and `thead` give

@@ -1,8 +1,8 @@
-"""What a vendor's tool says of one device in one breath: what it is, and what it does.
+"""One device in a vendor's tool's output: what it is and what it is doing.
 
-One table of such a tool answers the probe ("which card, how much memory") and the meter ("how
-warm, how busy"), so it is parsed once, by the vendor's file in this room. A field that the table
-does not have is None, and so is one that it fills with "N/A", "NA" or "-".
+The same table answers the probe ("which card, how much memory") and the meter ("how warm, how
+busy"), so it is parsed once, by the vendor's file in this room. A field that the table lacks, or
+fills with "N/A", "NA" or "-", is None.
 """
 
 import re
@@ -45,7 +45,7 @@ class Reading:
 def asked(
     evidence: Evidence, argv: tuple[str, ...], parse: Callable[[str], Iterable[T]]
 ) -> tuple[T, ...]:
-    """What was understood of its answer. A tool that is there and names no device is a fault."""
+    """Runs the tool and parses its output. A tool that exists and lists no device is a fault."""
     output = evidence.run(argv, TIMEOUT_S)
     if output is None:
         return ()
@@ -57,7 +57,7 @@ def asked(
 
 
 def cards(vendor: str, readings: Iterable[Reading]) -> tuple[Card, ...]:
-    """Two chips of one board may share its address; then they are counted: 0, 1."""
+    """Chips of one board may share its PCI address; then `part` numbers them: 0, 1."""
     said = tuple(readings)
     seen: Counter[str | None] = Counter()
     shared = {a for a, n in Counter(one.address for one in said).items() if a and n > 1}
@@ -85,7 +85,7 @@ def _card(vendor: str, said: Reading, part: int | None) -> Card:
 
 
 def whole_lines(text: str) -> list[str]:
-    """Those that a newline ends: of another the last word may be half of one."""
+    """The lines that end in a newline: one without was cut off, perhaps within a number."""
     return [line.rstrip("\r\n") for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
 
