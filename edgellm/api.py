@@ -10,16 +10,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
+from edgellm.cli.flags.model_options import ModelOptions
 from edgellm.cli.flags.options import config_from
 from edgellm.cli.flags.pins import Pins
-from edgellm.cli.flags.wishes import Wishes
 from edgellm.cli.preparing import machine
 from edgellm.cli.preparing.fetching import fetch_model
 from edgellm.cli.preparing.planning import planned
 from edgellm.cli.preparing.prepare import Prepared
+from edgellm.cli.preparing.requested import (
+    RequestedModel,
+    as_served,
+    resolve_embedding,
+    resolve_requested,
+)
 from edgellm.cli.preparing.several import prepare_all
 from edgellm.cli.preparing.store import store_of
-from edgellm.cli.preparing.wanted import Wanted, as_served, wanted, wanted_beside
 from edgellm.cli.serving.async_client import AsyncClient
 from edgellm.cli.serving.background import BackgroundServer
 from edgellm.cli.serving.client import Client
@@ -153,12 +158,12 @@ def plan(model: str | Path, *, hardware: Hardware | None = None, **goal: Any) ->
 
     Raises DoesNotFit, ModelNotFound, BadGGUF, BadRequest, NetworkError.
     """
-    one = Wanted.of(_name_of(model), config_from(), Wishes(pins=Pins(**goal)))
-    resolved = one.dressed(one.resolved(plan_only=True))
+    one = RequestedModel.of(_name_of(model), config_from(), ModelOptions(pins=Pins(**goal)))
+    resolved = one.with_extras(one.resolved(plan_only=True))
     machine = hardware or probe()
-    candidates, wished = as_served(resolved, machine, one.wish.goal)
+    candidates, wished = as_served(resolved, machine, one.settings.goal)
     made = planned(machine, candidates, wished, is_here=hardware is None)
-    return one.wish.told(made)
+    return one.settings.told(made)
 
 
 def explain(made: Plan, hardware: Hardware | None = None) -> str:
@@ -189,10 +194,10 @@ def serve(
         host=host, port=port, unix_socket=unix_socket, api_keys=keys or None,
         offline=offline, sleep_idle_seconds=sleep_idle_seconds,
     )  # fmt: skip
-    flags = Wishes(pins=Pins(**goal), sleep_idle_seconds=sleep_idle_seconds)
+    flags = ModelOptions(pins=Pins(**goal), sleep_idle_seconds=sleep_idle_seconds)
     models = model if isinstance(model, list | tuple) and model else [model]
-    resolved = [wanted(_name_of(one), config, flags) for one in models]
-    beside = wanted_beside(_name_of(embedding), config, flags) if embedding else None
+    resolved = [resolve_requested(_name_of(one), config, flags) for one in models]
+    beside = resolve_embedding(_name_of(embedding), config, flags) if embedding else None
     hardware = probe()
     prepared = prepare_all(resolved, hardware, embedding=beside, name=name)
     instance = Instance(config, hardware, prepared, say=lambda text: None)

@@ -7,8 +7,8 @@ import typer
 
 from edgellm.cli.flags import options
 from edgellm.cli.flags.drafting import Drafting
+from edgellm.cli.flags.model_options import ModelOptions
 from edgellm.cli.flags.pins import Pins
-from edgellm.cli.flags.wishes import Wishes
 from edgellm.units import parse_seconds
 
 if TYPE_CHECKING:
@@ -58,8 +58,8 @@ def bench(
     pins.goal(config.reserve)  # what can't be is told before anything is looked for
     soak_s = parse_seconds(soak) if soak else None
     model = model or _served_model(host)
-    wishes = Wishes(pins=pins)
-    with server_with(model, config, wishes, flags=pins.given(), host=host) as (url, name):
+    model_options = ModelOptions(pins=pins)
+    with server_with(model, config, model_options, flags=pins.given(), host=host) as (url, name):
         result = _measured(url, name, Sizes(n_prompt, n_generate, n_runs), soak_s)
     _tell(result, as_json=as_json)
 

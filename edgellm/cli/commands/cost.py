@@ -72,15 +72,15 @@ def _pace(
 
 
 def _predicted(model: str, config: "Config") -> tuple["Pace", tuple["Candidate", ...]]:
-    from edgellm.cli.flags.wishes import Wishes
+    from edgellm.cli.flags.model_options import ModelOptions
     from edgellm.cli.measuring.costs import Pace
     from edgellm.cli.preparing import machine
     from edgellm.cli.preparing.planning import planned
+    from edgellm.cli.preparing.requested import RequestedModel
     from edgellm.cli.preparing.resolve import resolve
-    from edgellm.cli.preparing.wanted import Wanted
     from edgellm.selector.plan import candidate_of
 
-    goal = Wanted.of(model, config, Wishes()).wish.goal
+    goal = RequestedModel.of(model, config, ModelOptions()).settings.goal
     found = resolve(model, config, plan_only=True)
     plan = planned(machine.recall(), found.candidates, goal, asks_oracle=False)
     tok_s = plan.decode_tok_s.p50 if plan.decode_tok_s else None

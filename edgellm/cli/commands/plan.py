@@ -9,14 +9,14 @@ import typer
 from edgellm.cli.flags import options
 from edgellm.cli.flags.described import ALL_BOARDS, Described
 from edgellm.cli.flags.drafting import Drafting
+from edgellm.cli.flags.model_options import ModelOptions
 from edgellm.cli.flags.pins import Pins
 from edgellm.cli.flags.seeing import Seeing
-from edgellm.cli.flags.wishes import Wishes
 from edgellm.cli.preparing.sizes import Users
 
 if TYPE_CHECKING:
+    from edgellm.cli.preparing.requested import RequestedModel
     from edgellm.cli.preparing.resolve import Resolved
-    from edgellm.cli.preparing.wanted import Wanted
     from edgellm.probe.hardware import Hardware
     from edgellm.selector.plan import Candidate, Goal, Plan
 
@@ -48,7 +48,7 @@ def plan(
       edgellm plan unsloth/Qwen3-8B-GGUF --ctx 32768 --json
       edgellm plan llama3.3:70b --users 50 --tok-s 20 --ttft 1s --on all
     """
-    from edgellm.cli.preparing.wanted import Wanted
+    from edgellm.cli.preparing.requested import RequestedModel
     from edgellm.cli.waiting import Waiting
 
     draft = drafting.named(pins)
@@ -57,39 +57,41 @@ def plan(
     described.check()
     if not users.are_many:
         described.check_one_machine()
-    one = Wanted.of(model, config, Wishes(pins=pins, drafting=drafting, seeing=seeing))
+    one = RequestedModel.of(
+        model, config, ModelOptions(pins=pins, drafting=drafting, seeing=seeing)
+    )
     users.check(pins)
     with Waiting(lambda: f"reading about {model} …"):
         found = one.resolved(plan_only=True)
-    found = one.dressed(found)  # which may tell what it leaves out
+    found = one.with_extras(found)  # which may tell what it leaves out
     if users.are_many:
-        goal = replace(one.wish.goal, n_parallel=None, n_ctx=None)  # the users' number says them
+        goal = replace(one.settings.goal, n_parallel=None, n_ctx=None)  # --users says them
         _sizes(found, goal, described, users, as_json)
     else:
         _one_plan(one, found, described, not no_oracle, as_json)
 
 
 def _one_plan(
-    one: "Wanted",
+    one: "RequestedModel",
     found: "Resolved",
     described: Described,
     asks_oracle: bool,
     as_json: bool,
 ) -> None:
     from edgellm.cli.output import columns, print_json
-    from edgellm.cli.preparing.wanted import as_served
+    from edgellm.cli.preparing.requested import as_served
     from edgellm.cli.waiting import Waiting
     from edgellm.errors import DoesNotFit
     from edgellm.selector.telling.explain import explain
     from edgellm.selector.telling.plan_json import plan_json
 
-    hardware, model, goal = described.hardware(), one.name, one.wish.goal
+    hardware, model, goal = described.hardware(), one.name, one.settings.goal
     candidates: Sequence[Candidate] = found.candidates
     try:
-        with one.wish.blamed(), Waiting(lambda: f"planning {model} …"):
+        with one.settings.naming_table(), Waiting(lambda: f"planning {model} …"):
             candidates, goal = as_served(found, hardware, goal)
             made = _made(described, hardware, candidates, goal, asks_oracle=asks_oracle)
-            made = one.wish.told(made)
+            made = one.settings.told(made)
     except DoesNotFit as error:
         from edgellm.cli.preparing.refusal import Asked, tell_refusal
 

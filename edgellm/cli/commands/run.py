@@ -11,9 +11,9 @@ import typer
 
 from edgellm.cli.flags import options
 from edgellm.cli.flags.drafting import Drafting
+from edgellm.cli.flags.model_options import ModelOptions
 from edgellm.cli.flags.pins import Pins
 from edgellm.cli.flags.seeing import Seeing
-from edgellm.cli.flags.wishes import Wishes
 from edgellm.values import frozen
 
 _WRITTEN = "How it is written"
@@ -139,9 +139,9 @@ def run(
     draft = drafting.named(pins)
     config = options.config_from(offline=offline, reserve=pins.reserve, draft=draft)
     pins.goal(config.reserve)  # what can't be is told before anything is looked for
-    wishes = Wishes(pins=pins, drafting=drafting, seeing=seeing)
+    model_options = ModelOptions(pins=pins, drafting=drafting, seeing=seeing)
     flags = (*pins.given(), *seeing.given(), *drafting.given())
-    with server_with(model, config, wishes, flags=flags, host=host) as (url, name):
+    with server_with(model, config, model_options, flags=flags, host=host) as (url, name):
         answering = Answering(
             url, name, system, wording.given(), showing.verbose, pictures,
             shows_thoughts=not showing.hide_thoughts,

@@ -9,9 +9,9 @@ from edgellm.cli.flags import completing, options
 from edgellm.cli.flags.adapting import Adapting
 from edgellm.cli.flags.drafting import Drafting
 from edgellm.cli.flags.listening import Listening
+from edgellm.cli.flags.model_options import ModelOptions
 from edgellm.cli.flags.pins import Pins
 from edgellm.cli.flags.seeing import Seeing
-from edgellm.cli.flags.wishes import Wishes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,7 +79,7 @@ def serve(
     pins.goal(config.reserve)  # what can't be is told before anything is looked for
     listening.check(config)
     _tell_unmatched_tables(config, [*models, *filter(None, [embedding])])
-    flags = Wishes(
+    flags = ModelOptions(
         pins=pins, drafting=drafting, seeing=seeing, adapting=adapting,
         sleep_idle_seconds=sleep_idle_seconds,
     )  # fmt: skip
@@ -132,20 +132,20 @@ def _instance(
     embedding: str | None,
     name: str | None,
     config: "Config",
-    flags: Wishes,
+    flags: ModelOptions,
 ) -> "Instance":
     from edgellm.cli.preparing import machine
+    from edgellm.cli.preparing.requested import resolve_embedding, resolve_requested
     from edgellm.cli.preparing.several import prepare_all
-    from edgellm.cli.preparing.wanted import wanted, wanted_beside
 
-    resolved = [wanted(model, config, flags) for model in models]
-    beside = wanted_beside(embedding, config, flags) if embedding else None
+    resolved = [resolve_requested(model, config, flags) for model in models]
+    beside = resolve_embedding(embedding, config, flags) if embedding else None
     hardware = machine.look()
     prepared = prepare_all(resolved, hardware, embedding=beside, name=name)
     return _told(config, hardware, prepared, f", loading {prepared[0].name}")
 
 
-def _of_the_disk(config: "Config", flags: Wishes) -> "Instance":
+def _of_the_disk(config: "Config", flags: ModelOptions) -> "Instance":
     """All of them, each asleep until it is asked for; but those that are pinned."""
     from edgellm.cli.output import say
     from edgellm.cli.preparing import machine

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgellm.cli.flags import options
+from edgellm.cli.flags.model_options import ModelOptions
 from edgellm.cli.flags.pins import Pins
-from edgellm.cli.flags.wishes import Wishes
 
 if TYPE_CHECKING:
     from edgellm.cli.measuring.trials import Tuning
@@ -52,15 +52,15 @@ def tune(
     """
     from edgellm.cli.preparing import machine
     from edgellm.cli.preparing.prepare import prepare
+    from edgellm.cli.preparing.requested import RequestedModel
     from edgellm.cli.preparing.resolve import resolve
-    from edgellm.cli.preparing.wanted import Wanted
     from edgellm.errors import BadRequest
 
     config = options.config_from(offline=offline, reserve=pins.reserve)
     pins.goal(config.reserve)  # what can't be is told before anything is looked for
     hardware = machine.look()
-    one = Wanted.of(model, config, Wishes(pins=pins))
-    goal, found = one.wish.goal, one.dressed(resolve(model, config))
+    one = RequestedModel.of(model, config, ModelOptions(pins=pins))
+    goal, found = one.settings.goal, one.with_extras(resolve(model, config))
     prepared = prepare(found, hardware, goal, uses_tuned=False)
     if prepared.plan.embedding:
         raise BadRequest(

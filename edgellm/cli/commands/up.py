@@ -10,8 +10,8 @@ import typer
 from edgellm.cli.flags import options
 from edgellm.cli.flags.drafting import Drafting
 from edgellm.cli.flags.listening import Listening
+from edgellm.cli.flags.model_options import ModelOptions
 from edgellm.cli.flags.pins import Pins
-from edgellm.cli.flags.wishes import Wishes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,7 +70,7 @@ def up(
             raise
         _watch(there)
         return
-    flags = Wishes(pins=pins, drafting=drafting)
+    flags = ModelOptions(pins=pins, drafting=drafting)
     consent = _Consent(demo, asks=is_watched and not yes, agrees=yes)
     chosen = _chosen(config, goal, flags, consent)
     if shows_screen:
@@ -117,27 +117,27 @@ class _Chosen:
     hardware: "Hardware"
     prepared: "Prepared"
     wished: "Choice | None"
-    flags: Wishes
+    flags: ModelOptions
 
 
-def _chosen(config: "Config", goal: "Goal", flags: Wishes, consent: _Consent) -> _Chosen:
+def _chosen(config: "Config", goal: "Goal", flags: ModelOptions, consent: _Consent) -> _Chosen:
     from edgellm.cli.output import say
     from edgellm.cli.preparing import machine
     from edgellm.cli.preparing.best import best_on_disk
+    from edgellm.cli.preparing.requested import RequestedModel
     from edgellm.cli.preparing.several import prepare_all
-    from edgellm.cli.preparing.wanted import Wanted
 
     say("looking at this machine …")
     hardware = machine.look()
     found = None if consent.only_demo else best_on_disk(config, hardware, goal)
     resolved = _resolved(found)
-    one = Wanted.of(resolved.name, config, flags)
+    one = RequestedModel.of(resolved.name, config, flags)
     if found:
         say(f"the best model on this disk: {found.name}")
-        resolved = one.drafted(resolved)
+        resolved = one.with_draft(resolved)
     elif config.draft:
         say("no draft model is loaded: the demo needs none")
-    (prepared,) = prepare_all([one.dressed(resolved)], hardware)
+    (prepared,) = prepare_all([one.with_extras(resolved)], hardware)
     is_enough = found or consent.only_demo or config.offline
     wished = None if is_enough else _wished(config, hardware, goal, consent)
     return _Chosen(config, hardware, prepared, wished, flags)

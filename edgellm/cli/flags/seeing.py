@@ -44,7 +44,7 @@ class Seeing:
         if self.mmproj and self.no_mmproj:
             raise BadRequest("--mmproj and --no-mmproj exclude each other")
         named = path_of(self.mmproj) if self.mmproj else None
-        found = replace(resolved, projector=named, is_blind=self.no_mmproj)
+        found = replace(resolved, projector=named, no_projector=self.no_mmproj)
         if named and not resolved.is_local:  # the width is checked when the model is here
             size_bytes = _size_bytes(named)
             candidates = tuple(
@@ -52,17 +52,17 @@ class Seeing:
                 for one in resolved.candidates
             )
         else:
-            candidates = tuple(sighted(one, found) for one in resolved.candidates)
+            candidates = tuple(with_projector(one, found) for one in resolved.candidates)
         return replace(found, candidates=candidates)
 
 
-def sighted(candidate: "Candidate", resolved: "Resolved") -> "Candidate":
+def with_projector(candidate: "Candidate", resolved: "Resolved") -> "Candidate":
     """With the projector that it will be served with, checked where it is on this disk; or none."""
     from edgellm.cli.output import say
     from edgellm.errors import BadGGUF
     from edgellm.models.names import RepoFile
 
-    if resolved.is_blind or not candidate.headers:
+    if resolved.no_projector or not candidate.headers:
         return replace(candidate, projector=None, projector_bytes=0)
     if resolved.projector:
         path = resolved.projector

@@ -21,10 +21,10 @@ import msgspec
 from edgellm.chat.defaults import Defaults
 from edgellm.cli.flags.adapting import Adapting
 from edgellm.cli.flags.drafting import Drafting
+from edgellm.cli.flags.model_options import ModelOptions
 from edgellm.cli.flags.pins import Pins, flags_of
 from edgellm.cli.flags.seeing import Seeing
 from edgellm.cli.flags.table_names import Meant, meant_by
-from edgellm.cli.flags.wishes import Wishes
 from edgellm.config import Config, config_path, why_not
 from edgellm.errors import BadRequest, ConfigError, EdgellmError
 from edgellm.values import frozen
@@ -61,7 +61,7 @@ class Table:
 
     file: str = ""
     title: str = ""  # [models."qwen3:8b"]
-    wishes: Wishes = Wishes()
+    options: ModelOptions = ModelOptions()
     name: str | None = None
     aliases: tuple[str, ...] = ()
     is_pinned: bool = False
@@ -87,7 +87,7 @@ def table_of(config: Config, name: str) -> Table:
 
 
 @contextmanager
-def blamed(table: Table, keys: Collection[str]) -> Iterator[None]:
+def naming_table(table: Table, keys: Collection[str]) -> Iterator[None]:
     """What goes wrong in here by these keys of the table is told by file, table and key, where the
     words name its flag; else that the table was heeded, too: nobody typed any of it."""
     try:
@@ -135,7 +135,7 @@ def _read(none: Table, given: Mapping[str, Any]) -> Table:
     pins = Pins(**{keys[key]: value for key, value in given.items() if key in keys})
     rest = _converted(where, {key: given[key] for key in given if key not in keys}, _Rest)
     lora = [rest.lora] if isinstance(rest.lora, str) else rest.lora
-    wishes = Wishes(
+    options = ModelOptions(
         pins=pins,
         drafting=Drafting(draft=rest.draft),
         seeing=Seeing(mmproj=rest.mmproj, no_mmproj=rest.no_mmproj),
@@ -144,14 +144,14 @@ def _read(none: Table, given: Mapping[str, Any]) -> Table:
     )
     try:
         pins.goal()
-        wishes.drafting.named(pins)
+        options.drafting.named(pins)
         _check_rest(rest)
     except BadRequest as error:
         words, hint = _by_key(str(error), given), _by_key(error.hint, None)
         raise ConfigError(f"{where}: {words}", hint=hint) from error
     return replace(
         none,
-        wishes=wishes,
+        options=options,
         name=rest.name,
         aliases=tuple(rest.aliases),
         is_pinned=rest.pinned,

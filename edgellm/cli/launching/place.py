@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 from edgellm.cli.flags.addresses import hears, named_url
 from edgellm.cli.flags.keys import key_for
+from edgellm.cli.flags.model_options import ModelOptions
 from edgellm.cli.flags.pins import Pins
-from edgellm.cli.flags.wishes import Wishes
 from edgellm.cli.launching.apps import App
 from edgellm.cli.launching.wiring import Place
 from edgellm.cli.output import say
@@ -59,9 +59,10 @@ def place_for(
         return
     assert model is not None
     key = secrets.token_urlsafe()
-    wishes = Wishes(pins=Pins(use=app.use, ctx=ctx))
+    options = ModelOptions(pins=Pins(use=app.use, ctx=ctx))
     n_parallel = None if app.use == "agent" else 1  # agents have helpers that ask meanwhile
-    with private_server(model, config, wishes, api_key=key, n_parallel=n_parallel) as (url, name):
+    private = private_server(model, config, options, api_key=key, n_parallel=n_parallel)
+    with private as (url, name):
         with Client(url, lambda: key) as client:
             (served,) = client.status().models
         yield Place(url, name, key, _n_ctx(served), is_private=True), served

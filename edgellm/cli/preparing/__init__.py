@@ -1,6 +1,6 @@
 """From a name to a file on this disk and a plan for it.
 
-`wanted` says what is wished for a model (`wish`) by its flags, its table and the settings,
+`requested` makes the `model_settings` of a model's flags, its table and the settings of all,
 `unmatched_tables` which tables are about none; `resolve` finds the candidates, in the `store` or on
 a hub (`hubs` says which, `network` whether it can be reached; `twins` what other tools have of it;
 `vocabularies` are known again); `planning` chooses among them for this `machine` as it was `tuned`;

@@ -5,9 +5,9 @@ refused here, while it costs nothing.
 """
 
 from edgellm.cli.flags.drafting import draft_goal, with_drafts
+from edgellm.cli.preparing.model_settings import ModelSettings
 from edgellm.cli.preparing.planning import planned
 from edgellm.cli.preparing.resolve import Resolved
-from edgellm.cli.preparing.wish import Wish
 from edgellm.probe.hardware import Hardware
 from edgellm.selector.plan import Candidate, Goal, Plan, candidate_of
 from edgellm.values import frozen
@@ -29,7 +29,7 @@ def chosen(
     resolved: Resolved, hardware: Hardware, goal: Goal, *, is_planned: bool = False
 ) -> Chosen:
     """Raises DoesNotFit, BadRequest."""
-    with (resolved.wish or Wish(goal)).blamed():
+    with (resolved.settings or ModelSettings(goal)).naming_table():
         return _chosen(resolved, hardware, goal, is_planned)
 
 

@@ -93,13 +93,13 @@ def _tell_of_the_older(path: Path, repo: str, config: Config) -> None:
 
 def _suited(text: str, resolved: Resolved, config: Config) -> Candidate:
     """The quantization that `serve` would take on this machine. Raises DoesNotFit."""
-    from edgellm.cli.flags.wishes import Wishes
+    from edgellm.cli.flags.model_options import ModelOptions
     from edgellm.cli.preparing.planning import profiles_here
-    from edgellm.cli.preparing.wanted import Wanted
+    from edgellm.cli.preparing.requested import RequestedModel
     from edgellm.selector.choose import choose
 
     if len(resolved.candidates) == 1:
         return resolved.candidates[0]
-    goal = Wanted.of(text, config, Wishes()).wish.goal
+    goal = RequestedModel.of(text, config, ModelOptions()).settings.goal
     plan = choose(machine.look(), resolved.candidates, goal, profiles_here(), explained=False)
     return candidate_of(resolved.candidates, plan.file)

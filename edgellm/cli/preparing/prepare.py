@@ -17,12 +17,12 @@ from pathlib import Path
 from edgellm.chat.defaults import Defaults
 from edgellm.chat.templating.template import ChatTemplate
 from edgellm.cli.flags.adapting import pooled, with_adapters
-from edgellm.cli.flags.seeing import sighted
+from edgellm.cli.flags.seeing import with_projector
 from edgellm.cli.preparing.choosing import Chosen, chosen
 from edgellm.cli.preparing.fetching import fetch_aloud
+from edgellm.cli.preparing.model_settings import ModelSettings
 from edgellm.cli.preparing.planning import planned, planned_as_tuned, planned_smaller
 from edgellm.cli.preparing.resolve import DEMO, Resolved, on_disk
-from edgellm.cli.preparing.wish import Wish
 from edgellm.models import local
 from edgellm.models.gguf.header import GGUFHeader
 from edgellm.models.spec import ModelSpec
@@ -66,7 +66,7 @@ def prepare(
     uses_tuned: bool = True,
 ) -> Prepared:
     """Raises DoesNotFit, BadGGUF, NetworkError, StorageError, BadRequest."""
-    first = chosen(resolved, hardware, resolved.wish.goal if resolved.wish else goal)
+    first = chosen(resolved, hardware, resolved.settings.goal if resolved.settings else goal)
     return fetched(first, hardware, name=name, fetching=fetching, uses_tuned=uses_tuned)
 
 
@@ -81,16 +81,16 @@ def fetched(
 ) -> Prepared:
     """What was chosen, on this disk and planned as it really is. Raises as `prepare`."""
     resolved, goal = choice.resolved, choice.goal
-    wish = resolved.wish or Wish(goal)
-    own_name = (resolved.name,) if wish.name else ()  # `run` finds it by that, too
+    settings = resolved.settings or ModelSettings(goal)
+    own_name = (resolved.name,) if settings.name else ()  # `run` finds it by that, too
     draft = _draft(choice.draft, fetching) if choice.draft else None
-    path, here = _file(choice, fetching, name or wish.name)
+    path, here = _file(choice, fetching, name or settings.name)
     one = replace(with_adapters(here, resolved.adapters), draft=draft)
 
     def on(machine: Hardware) -> Prepared:
         plan_for = planned_as_tuned if uses_tuned else planned
-        with wish.blamed():
-            plan = wish.told(plan_for(machine, (one,), goal, asks_oracle=asks_oracle))
+        with settings.naming_table():
+            plan = settings.told(plan_for(machine, (one,), goal, asks_oracle=asks_oracle))
         return Prepared(
             name=plan.model,
             path=path,
@@ -101,13 +101,13 @@ def fetched(
             headers=here.headers,
             created_s=int(path.stat().st_mtime),
             is_demo=resolved.name == DEMO,
-            sleeps=wish.sleeps,
-            keep_s=wish.idles_s,
-            is_pinned=wish.is_pinned,
+            sleeps=settings.sleeps,
+            keep_s=settings.idles_s,
+            is_pinned=settings.is_pinned,
             on=on,
-            aliases=(*wish.aliases, *own_name),
+            aliases=(*settings.aliases, *own_name),
             adapters=resolved.adapters,
-            defaults=wish.defaults,
+            defaults=settings.defaults,
         )
 
     return on(hardware)
@@ -132,7 +132,7 @@ def _file(choice: Chosen, fetching: Fetching, name: str | None = None) -> tuple[
             projector_bytes=wanted.projector_bytes,
             modalities=wanted.modalities,
         )
-    return path, sighted(here, resolved)
+    return path, with_projector(here, resolved)
 
 
 def _template(header: GGUFHeader) -> ChatTemplate:

@@ -29,7 +29,7 @@ def prepare_all(
 
     Those that are pinned stay: they are planned first, one beside another. The others take turns in
     what these leave, each planned as if it were the only one; a single one, too, is there when it
-    is asked for, where its wish says when it sleeps. `name` is the first one's.
+    is asked for, where its settings say when it sleeps. `name` is the first one's.
 
     Raises as `prepare`, of any of them before anything is downloaded; BadRequest when the embedding
     model is none, or the first one is one already, or two would have one name.
@@ -46,12 +46,12 @@ def prepare_all(
 
 
 def _is_pinned(one: Resolved) -> bool:
-    return bool(one.wish and one.wish.is_pinned)
+    return bool(one.settings and one.settings.is_pinned)
 
 
 def _name_of(choice: Chosen) -> str:
-    wish = choice.resolved.wish
-    return (wish.name if wish else None) or choice.wanted.name
+    settings = choice.resolved.settings
+    return (settings.name if settings else None) or choice.wanted.name
 
 
 def _chosen(
@@ -66,12 +66,12 @@ def _chosen(
     n_turns = 1 + len(others)
 
     def choose(i: int, *, is_planned: bool = True) -> Chosen:
-        wish = models[i].wish
-        goal = replace(wish.goal if wish else Goal(), n_turns=n_turns)
+        settings = models[i].settings
+        goal = replace(settings.goal if settings else Goal(), n_turns=n_turns)
         return chosen(models[i], left, goal, is_planned=is_planned)
 
     choices, beside, keeping = dict[int, Chosen](), list[Chosen](), list[str]()
-    with _blamed_on(keeping):
+    with _naming_pinned(keeping):
         for i in stays:
             choices[i] = choose(i)
             left = _without(left, choices[i].plan)
@@ -93,7 +93,7 @@ def _fetched(
 ) -> tuple[dict[int, Prepared], list[Prepared]]:
     (stays, (first, *others)), left = order, hardware
     made, keeping = dict[int, Prepared](), list[str]()
-    with _blamed_on(keeping):
+    with _naming_pinned(keeping):
         for i in stays:
             made[i] = fetched(choices[i], left, name=name if i == 0 else None)
             left = machine.without(left, made[i].plan)
@@ -113,7 +113,7 @@ def _without(hardware: Hardware, plan: Plan | None) -> Hardware:
 
 
 @contextmanager
-def _blamed_on(pinned: Sequence[str]) -> Iterator[None]:
+def _naming_pinned(pinned: Sequence[str]) -> Iterator[None]:
     """What doesn't fit may fit once one of those makes place that never do; as many as there are
     when it turns out."""
     try:
@@ -141,8 +141,8 @@ def _embedding_beside(first: Plan, embedding: Resolved, hardware: Hardware, goal
         n_threads=goal.n_threads,
         batch_invariant=goal.batch_invariant,
     )
-    wished = embedding.wish.goal if embedding.wish else own_goal
-    choice = chosen(embedding, machine.without(hardware, first), wished, is_planned=True)
+    wanted = embedding.settings.goal if embedding.settings else own_goal
+    choice = chosen(embedding, machine.without(hardware, first), wanted, is_planned=True)
     assert choice.plan is not None
     _check_kinds(first, choice.plan)
     return choice

@@ -10,15 +10,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from edgellm.cli.flags.model_options import ModelOptions
 from edgellm.cli.flags.tables import table_of
-from edgellm.cli.flags.wishes import Wishes
 from edgellm.cli.preparing import machine
 from edgellm.cli.preparing.choosing import chosen
 from edgellm.cli.preparing.prepare import Prepared, fetched
+from edgellm.cli.preparing.requested import RequestedModel
 from edgellm.cli.preparing.resolve import DEMO, Resolved, demo, found_candidate, on_disk
 from edgellm.cli.preparing.store import store_of
 from edgellm.cli.preparing.vocabularies import remembered
-from edgellm.cli.preparing.wanted import Wanted
 from edgellm.config import Config
 from edgellm.errors import EdgellmError
 from edgellm.models.elsewhere.found import FoundModel
@@ -43,7 +43,7 @@ class Shelf:
     """`say` is told of each that is left out."""
 
     def __init__(
-        self, config: Config, hardware: Hardware, flags: Wishes, say: Callable[[str], None]
+        self, config: Config, hardware: Hardware, flags: ModelOptions, say: Callable[[str], None]
     ) -> None:
         self._config, self._hardware, self._say = config, hardware, say
         self._flags, self._n_turns = flags, 1
@@ -90,10 +90,10 @@ class Shelf:
 
     def _planned(self, resolved: Resolved) -> Prepared:
         """By the name that it has here: one of its table's own is another of its names."""
-        one = Wanted.of(resolved.name, self._config, self._flags)
-        wish, named = replace(one.wish, name=None), filter(None, (one.wish.name,))
-        goal = replace(wish.goal, n_turns=self._n_turns)
-        choice = chosen(replace(one.dressed(resolved), wish=wish), self._hardware, goal)
+        one = RequestedModel.of(resolved.name, self._config, self._flags)
+        settings, named = replace(one.settings, name=None), filter(None, (one.settings.name,))
+        goal = replace(settings.goal, n_turns=self._n_turns)
+        choice = chosen(replace(one.with_extras(resolved), settings=settings), self._hardware, goal)
         made = fetched(choice, self._hardware, asks_oracle=False)
         made = replace(made, aliases=(*named, *made.aliases))
         if not made.is_pinned:

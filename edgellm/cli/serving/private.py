@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from edgellm.cli.flags.addresses import named_url
-from edgellm.cli.flags.wishes import Wishes
+from edgellm.cli.flags.model_options import ModelOptions
 from edgellm.cli.output import say
 from edgellm.cli.serving.find import having, host_flag, look
 from edgellm.config import Config
@@ -36,7 +36,7 @@ _MOST_PATH_BYTES = (
 def server_with(
     model: str,
     config: Config,
-    wishes: Wishes,
+    options: ModelOptions,
     *,
     flags: Sequence[str] = (),
     host: str | None = None,
@@ -44,8 +44,8 @@ def server_with(
     """Where to ask for the model, and how it is called there.
 
     The server that is named (`host` is --host), whatever it has; else one that runs here and has
-    the model; else a private one. `flags` are those that say the wishes: a server that runs heeds
-    none of them. Raises NotServing when the named one isn't there, and what loading raises.
+    the model; else a private one. `flags` are the options as they are typed: a server that runs
+    heeds none of them. Raises NotServing when the named one isn't there, and what loading raises.
     """
     named, here = named_url(host), look(host)
     found = having(model, here)
@@ -58,7 +58,7 @@ def server_with(
     else:
         for server in here.silent:
             say(f"passed over: {server}")
-        with private_server(model, config, wishes) as (url, name):
+        with private_server(model, config, options) as (url, name):
             yield (url, name)
 
 
@@ -76,7 +76,7 @@ def ignored(flags: Sequence[str], model: str, url: str) -> str:
 def private_server(
     model: str,
     config: Config,
-    wishes: Wishes,
+    options: ModelOptions,
     *,
     api_key: str | None = None,
     n_parallel: int | None = 1,
@@ -89,11 +89,11 @@ def private_server(
     """
     # Half a second of imports, that who asks a server which runs need not wait for.
     from edgellm.cli.preparing import machine
+    from edgellm.cli.preparing.requested import resolve_requested
     from edgellm.cli.preparing.several import prepare_all
-    from edgellm.cli.preparing.wanted import wanted
 
     with _own_folder() as folder:
-        resolved = wanted(model, config, wishes, n_parallel=n_parallel)
+        resolved = resolve_requested(model, config, options, n_parallel=n_parallel)
         hardware = machine.look()
         (prepared,) = prepare_all([resolved], hardware)
         prepared = replace(prepared, sleeps=False)  # it ends with its command

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
-from edgellm.cli.flags.wishes import Wishes
+from edgellm.cli.flags.model_options import ModelOptions
 from edgellm.cli.preparing.best import Choice
 from edgellm.cli.preparing.prepare import Prepared, prepare
+from edgellm.cli.preparing.requested import RequestedModel
 from edgellm.cli.preparing.resolve import resolve
-from edgellm.cli.preparing.wanted import Wanted
 from edgellm.cli.progress import ProgressLine, goes_on
 from edgellm.cli.serving.engines import Fleet, describe
 from edgellm.config import Config
@@ -33,19 +33,19 @@ _log = logging.getLogger("edgellm.cli")
 
 
 def fetch(
-    flags: Wishes, config: Config, hardware: Hardware, wished: Choice, progress: Progress
+    flags: ModelOptions, config: Config, hardware: Hardware, wished: Choice, progress: Progress
 ) -> Prepared:
     """The quantization that was offered; where the repository has it no more, the next best."""
     try:
         resolved = resolve(f"{wished.name}-{wished.plan.quant}", config)
     except ModelNotFound:
         resolved = resolve(wished.name, config)
-    one = Wanted.of(wished.name, config, flags)
+    one = RequestedModel.of(wished.name, config, flags)
     return prepare(
-        one.dressed(resolved),
+        one.with_extras(resolved),
         hardware,
         wished.goal,
-        name=one.wish.name or wished.name,
+        name=one.settings.name or wished.name,
         fetching=lambda found, wanted: found.fetch(wanted, progress),
     )
 

@@ -47,7 +47,7 @@ def nothing_here():
 @pytest.mark.parametrize(
     ("command", "slow", "words"),
     [
-        (planned, "edgellm.cli.preparing.wanted.resolve", "reading about qwen3:0.6b … "),
+        (planned, "edgellm.cli.preparing.requested.resolve", "reading about qwen3:0.6b … "),
         (planned, "edgellm.cli.preparing.planning.choose", "planning qwen3:0.6b … "),
         (lambda: planned(users=3), "edgellm.selector.sizing.size", "sizing 1 machine … "),
         (

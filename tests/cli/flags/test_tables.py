@@ -7,11 +7,11 @@ import pytest
 
 from edgellm.cli.flags.adapting import Adapting
 from edgellm.cli.flags.drafting import Drafting
+from edgellm.cli.flags.model_options import ModelOptions
 from edgellm.cli.flags.options import config_from
 from edgellm.cli.flags.pins import Pins
 from edgellm.cli.flags.seeing import Seeing
 from edgellm.cli.flags.tables import pin_keys, table_of
-from edgellm.cli.flags.wishes import Wishes
 from edgellm.errors import ConfigError
 
 
@@ -56,7 +56,7 @@ def test_a_table_says_all_that_flags_say_of_one_model(settings):
     """)
     table = table_of(config, "qwen3:8b")
 
-    assert table.wishes == Wishes(
+    assert table.options == ModelOptions(
         pins=Pins(ctx=16384, ctk="q8_0", use="agent", kv_unified=False),
         drafting=Drafting(draft="qwen3:0.6b"),
         seeing=Seeing(mmproj="eyes.gguf"),
@@ -112,7 +112,7 @@ def test_a_model_has_its_table_by_whichever_of_its_names_also_that_of_ps(
         [models."mine-Q4_K_M"]
         ctx = 8
     """)
-    assert table_of(config, name).wishes.pins.ctx == ctx
+    assert table_of(config, name).options.pins.ctx == ctx
 
 
 @pytest.mark.parametrize(
@@ -205,16 +205,16 @@ def test_a_name_without_its_quotes_is_told_how_it_is_written(settings):
 
 
 def test_what_flags_say_goes_before_also_where_they_say_the_usual():
-    table = Wishes(
+    table = ModelOptions(
         pins=Pins(ctx=1024, use="agent", ctk="q8_0"),
         seeing=Seeing(mmproj="eyes.gguf"),
         adapting=Adapting(lora=["style.gguf"]),
         sleep_idle_seconds=600,
     )
-    flags = Wishes(pins=Pins(ctx=2048, use="chat"), seeing=Seeing(no_mmproj=True))
+    flags = ModelOptions(pins=Pins(ctx=2048, use="chat"), seeing=Seeing(no_mmproj=True))
 
-    assert Wishes().over(table) == table
-    assert flags.over(table) == Wishes(
+    assert ModelOptions().over(table) == table
+    assert flags.over(table) == ModelOptions(
         pins=Pins(ctx=2048, use="chat", ctk="q8_0"),
         seeing=Seeing(no_mmproj=True),
         adapting=Adapting(lora=["style.gguf"]),
@@ -235,10 +235,10 @@ def test_what_flags_say_goes_before_also_where_they_say_the_usual():
     ],
 )
 def test_whoever_says_who_guesses_says_all_of_it(flags, table, draft, speculate):
-    def wishes(draft=None, speculate=None):
-        return Wishes(pins=Pins(speculate=speculate), drafting=Drafting(draft=draft))
+    def options(draft=None, speculate=None):
+        return ModelOptions(pins=Pins(speculate=speculate), drafting=Drafting(draft=draft))
 
-    both = wishes(**flags).over(wishes(**table))
+    both = options(**flags).over(options(**table))
 
     assert both.drafting.named(both.pins) == draft
     assert both.pins.speculate == speculate

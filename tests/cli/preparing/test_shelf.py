@@ -6,7 +6,7 @@ import pytest
 from selector_machines import machine
 
 from edgellm import resources
-from edgellm.cli.flags.wishes import Wishes
+from edgellm.cli.flags.model_options import ModelOptions
 from edgellm.cli.preparing import shelf as shelf_module
 from edgellm.cli.preparing.shelf import Shelf
 from edgellm.config import Config
@@ -20,7 +20,7 @@ class Disk:
     def __init__(self, folder, hardware=RAM, models=None):
         self.root, self.said = folder / "hub", []
         config = Config(cache_dir=str(self.root), models=models or {})
-        self.shelf = Shelf(config, hardware, Wishes(), self.said.append)
+        self.shelf = Shelf(config, hardware, ModelOptions(), self.said.append)
 
     def put(self, repo, file, data=None, commit="a" * 40):
         folder = self.root / f"models--{repo.replace('/', '--')}"

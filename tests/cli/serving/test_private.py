@@ -6,7 +6,7 @@ import pytest
 from cli.serving.announcing import announced, http_server
 from server.server_fakes import live_server, served
 
-from edgellm.cli.flags.wishes import Wishes
+from edgellm.cli.flags.model_options import ModelOptions
 from edgellm.cli.serving.private import _Teller, ignored, server_with
 from edgellm.config import Config
 from edgellm.errors import ModelNotFound
@@ -18,7 +18,7 @@ def test_a_server_that_could_not_be_asked_is_passed_over_aloud(capsys):
         http_server(b"HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n") as url,
         announced(url),
         pytest.raises(ModelNotFound),
-        server_with("./nowhere.gguf", Config(), Wishes()),
+        server_with("./nowhere.gguf", Config(), ModelOptions()),
     ):
         pass
     assert capsys.readouterr().err.startswith(f"passed over: no edgellm at {url}")
@@ -52,11 +52,11 @@ def test_a_socket_is_heard_where_temporary_files_lie_deep(tmp_path):
     deep = tmp_path / ("d" * 120)
     deep.mkdir()
     program = (
-        "from edgellm.cli.flags.wishes import Wishes\n"
+        "from edgellm.cli.flags.model_options import ModelOptions\n"
         "from edgellm.cli.serving.client import Client\n"
         "from edgellm.cli.serving.private import private_server\n"
         "from edgellm.config import Config\n"
-        "with private_server('demo', Config(), Wishes()) as (url, name):\n"
+        "with private_server('demo', Config(), ModelOptions()) as (url, name):\n"
         "    with Client(url) as client:\n"
         "        print(name, client.status().models[0].state)\n"
     )
@@ -75,7 +75,7 @@ def test_one_that_wants_a_key_is_told_before_a_copy_is_loaded(capsys):
         live_server(served(), access=Access.of(keys=["k"])) as locked,
         announced(locked.url),
         pytest.raises(ModelNotFound),
-        server_with("./nowhere.gguf", Config(), Wishes()),
+        server_with("./nowhere.gguf", Config(), ModelOptions()),
     ):
         pass
     said = capsys.readouterr().err

@@ -13,14 +13,16 @@ _T = TypeVar("_T")
 
 
 @frozen(kw_only=True)
-class Wishes:
+class ModelOptions:
+    """What is said of one model; a field at its default says nothing."""
+
     pins: Pins = Pins()
     drafting: Drafting = Drafting()
     seeing: Seeing = Seeing()
     adapting: Adapting = Adapting()
     sleep_idle_seconds: float | None = None
 
-    def over(self, other: "Wishes") -> "Wishes":
+    def over(self, other: "ModelOptions") -> "ModelOptions":
         """These, and what they don't say as `other` says it. Whoever names a projector, or who
         guesses, has said all there is to say of that."""
         pins, drafting = other.pins, other.drafting
@@ -29,7 +31,7 @@ class Wishes:
         if self.drafting.named(self.pins) is not None:
             drafting = self.drafting
         idle_s = self.sleep_idle_seconds
-        return Wishes(
+        return ModelOptions(
             pins=_over(self.pins, pins),
             drafting=drafting,
             seeing=other.seeing if self.seeing == Seeing() else self.seeing,

@@ -8,11 +8,11 @@ from selector_machines import machine
 
 from edgellm import resources
 from edgellm.cli.flags.drafting import Drafting
+from edgellm.cli.flags.model_options import ModelOptions
 from edgellm.cli.flags.pins import Pins
-from edgellm.cli.flags.wishes import Wishes
 from edgellm.cli.preparing.fetching import fetch_model
+from edgellm.cli.preparing.requested import RequestedModel, resolve_requested
 from edgellm.cli.preparing.several import prepare_all
-from edgellm.cli.preparing.wanted import Wanted, wanted
 from edgellm.config import Config
 from edgellm.errors import BadRequest, DoesNotFit
 
@@ -30,7 +30,9 @@ def files(tmp_path):
 
 def prepared(files, tables, *names, **more):
     config = Config(models={f"{files}/{name}.gguf": table for name, table in tables.items()})
-    models = [wanted(f"{files}/{name}.gguf", config, Wishes(), **more) for name in names]
+    models = [
+        resolve_requested(f"{files}/{name}.gguf", config, ModelOptions(), **more) for name in names
+    ]
     return prepare_all(models, RAM)
 
 
@@ -38,23 +40,23 @@ def test_a_flag_goes_before_the_table_and_that_before_the_settings_of_all():
     table = {"sleep_idle_seconds": 60, "draft": "own.gguf", "parallel": 3}
     config = Config(sleep_idle_seconds=600, draft="general.gguf", models={"demo": table})
 
-    one = Wanted.of("demo", config, Wishes(), n_parallel=1)
-    other = Wanted.of("org/other", config, Wishes(), n_parallel=1)
-    flags = Wishes(pins=Pins(parallel=2), drafting=Drafting(draft="a"), sleep_idle_seconds=5)
-    flagged = Wanted.of("demo", config, flags)
+    one = RequestedModel.of("demo", config, ModelOptions(), n_parallel=1)
+    other = RequestedModel.of("org/other", config, ModelOptions(), n_parallel=1)
+    flags = ModelOptions(pins=Pins(parallel=2), drafting=Drafting(draft="a"), sleep_idle_seconds=5)
+    flagged = RequestedModel.of("demo", config, flags)
 
-    told = [(each.wish.keep_s, each.config.draft) for each in (one, other, flagged)]
+    told = [(each.settings.keep_s, each.config.draft) for each in (one, other, flagged)]
     assert told == [(60, "own.gguf"), (600, "general.gguf"), (5, "a")]
-    assert [each.wish.goal.n_parallel for each in (one, other, flagged)] == [3, 1, 2]
-    assert "parallel 3" in one.wish.said
-    assert "parallel" not in flagged.wish.said
-    assert other.wish.said == ""
+    assert [each.settings.goal.n_parallel for each in (one, other, flagged)] == [3, 1, 2]
+    assert "parallel 3" in one.settings.said
+    assert "parallel" not in flagged.settings.said
+    assert other.settings.said == ""
 
 
 def test_what_flags_and_the_table_say_together_may_not_be_and_names_the_table():
     config = Config(models={"demo": {"ctx_size": 1024}})
     with pytest.raises(BadRequest) as refused:
-        Wanted.of("demo", config, Wishes(pins=Pins(ctx=1024, parallel=4)))
+        RequestedModel.of("demo", config, ModelOptions(pins=Pins(ctx=1024, parallel=4)))
     assert 'config.toml, [models."demo"]: ' in str(refused.value)
     assert "ctx_size 1024 is less" in str(refused.value)
 
@@ -63,7 +65,9 @@ def test_what_a_table_says_is_not_said_to_have_been_asked_for(files):
     (one,) = prepared(files, {"one": {"ctx": 256, "cache_type_k": "q8_0"}}, "one")
     assert not any("as you asked" in reason for reason in one.plan.reasons)
     config = Config(models={f"{files}/one.gguf": {"ctx": 256, "cache_type_k": "q8_0"}})
-    (one,) = prepare_all([wanted(f"{files}/one.gguf", config, Wishes(pins=Pins(ctx=128)))], RAM)
+    (one,) = prepare_all(
+        [resolve_requested(f"{files}/one.gguf", config, ModelOptions(pins=Pins(ctx=128)))], RAM
+    )
     assert "as you asked: --ctx 128" in one.plan.reasons
 
 
@@ -97,7 +101,9 @@ def test_one_that_is_pinned_takes_no_turns_and_is_planned_first(files):
 
 def test_the_embedding_model_stays_whatever_is_said_of_all(files):
     config = Config(sleep_idle_seconds=60, models={f"{files}/two.gguf": {"pooling": "mean"}})
-    one, two = (wanted(f"{files}/{name}.gguf", config, Wishes()) for name in ("one", "two"))
+    one, two = (
+        resolve_requested(f"{files}/{name}.gguf", config, ModelOptions()) for name in ("one", "two")
+    )
 
     one, two = prepare_all([one], RAM, embedding=two)
 
@@ -106,9 +112,11 @@ def test_the_embedding_model_stays_whatever_is_said_of_all(files):
 
 
 def test_what_does_not_fit_beside_the_pinned_is_refused_and_told_who_keeps_the_memory(files):
-    one = wanted(f"{files}/one.gguf", Config(), Wishes())
-    pinned = replace(one, name="steady", wish=replace(one.wish, is_pinned=True, name="steady"))
-    two = wanted(f"{files}/two.gguf", Config(), Wishes())
+    one = resolve_requested(f"{files}/one.gguf", Config(), ModelOptions())
+    pinned = replace(
+        one, name="steady", settings=replace(one.settings, is_pinned=True, name="steady")
+    )
+    two = resolve_requested(f"{files}/two.gguf", Config(), ModelOptions())
     needs = prepare_all([one], RAM)[0].plan.placement.bytes_by_pool["host"]
     pool = RAM.host
     for free in range(needs, 40 * needs, needs // 4):

@@ -1,4 +1,4 @@
-"""What is wished for one model, put together: how it is planned, and how it is served then."""
+"""The settings of one model, put together: how it is planned, and how it is served then."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -11,10 +11,10 @@ from edgellm.values import frozen
 
 
 @frozen
-class Wish:
-    """`keep_s`: how long it idles before it sleeps;
-    None: it does not, where it takes no turns. `said`: what a table says of it, for the plan;
-    `blamed`: around what may go wrong by that, and is told of the table then."""
+class ModelSettings:
+    """`keep_s`: how long it idles before it sleeps; None: it never does, unless it takes turns with
+    others. `said`: what its table in the settings says, for the plan's reasons. `naming_table`: a
+    context manager; an error that the table's words have caused names the table."""
 
     goal: Goal
     keep_s: float | None = None
@@ -23,7 +23,9 @@ class Wish:
     aliases: tuple[str, ...] = ()
     defaults: Defaults = Defaults()
     said: str = ""
-    blamed: Callable[[], AbstractContextManager[None]] = field(default=nullcontext, compare=False)
+    naming_table: Callable[[], AbstractContextManager[None]] = field(
+        default=nullcontext, compare=False
+    )
 
     @property
     def sleeps(self) -> bool:
@@ -35,4 +37,5 @@ class Wish:
         return inf if self.keep_s is None else self.keep_s
 
     def told(self, plan: Plan) -> Plan:
+        """With what the table says among its reasons."""
         return replace(plan, reasons=(*plan.reasons, self.said)) if self.said else plan
