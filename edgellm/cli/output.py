@@ -1,6 +1,7 @@
 """What the commands print: facts on stdout, for people and pipes; progress on stderr."""
 
 import contextlib
+import os
 import re
 import sys
 from typing import Any
@@ -19,9 +20,20 @@ def say(text: str) -> None:
 
 
 def say_error(error: EdgellmError) -> None:
-    say(f"edgellm: {error}")
-    if error.hint:
-        say(f"  → {error.hint}")
+    """On a terminal its lines end between words."""
+    from edgellm.tables import wrapped
+
+    text = f"edgellm: {error}" + (f"\n  → {error.hint}" if error.hint else "")
+    columns = _columns_of_stderr()
+    for line in text.splitlines():
+        say("\n    ".join(wrapped(line, columns and columns - 4)))
+
+
+def _columns_of_stderr() -> int | None:
+    """None: it is no terminal, and a line is one line, however long."""
+    with contextlib.suppress(OSError, ValueError):
+        return os.get_terminal_size(sys.stderr.fileno()).columns or None
+    return None
 
 
 def print_json(value: Any) -> None:

@@ -1,8 +1,10 @@
+import contextlib
 import io
 import json
 import os
 import subprocess
 import sys
+import termios
 
 import pytest
 
@@ -57,6 +59,26 @@ def test_an_error_without_a_hint_has_one_line(capsys):
     say_error(BadRequest("too long"))
 
     assert capsys.readouterr().err == "edgellm: too long\n"
+
+
+def test_on_a_terminal_an_error_ends_its_lines_between_words(monkeypatch):
+    screen, process = os.openpty()
+    termios.tcsetwinsize(process, (24, 40))
+    with os.fdopen(process, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        message = "of 2 servers here:\n  http://127.0.0.1:8484 and one more do not answer"
+        say_error(BadRequest(message, hint="look whether anything holds them up, or end them"))
+    told = b""
+    with os.fdopen(screen, "rb", 0) as seen, contextlib.suppress(OSError):  # EIO: its end
+        while more := seen.read(4096):
+            told += more
+    assert told.decode().splitlines() == [
+        "edgellm: of 2 servers here:",
+        "  http://127.0.0.1:8484 and one more",
+        "    do not answer",
+        "  → look whether anything holds them",
+        "    up, or end them",
+    ]
 
 
 def test_progress_that_nobody_reads_any_more_stops_nothing(monkeypatch):
