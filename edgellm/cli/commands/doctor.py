@@ -1,6 +1,6 @@
 """`edgellm doctor`: what is wrong with this place, and what mends it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import typer
@@ -25,7 +25,7 @@ def doctor(as_json: options.AsJSON = False) -> None:
       edgellm doctor --json | jq '.[] | select(.fix)'
     """
     from edgellm.cli.doctoring.checks import examine
-    from edgellm.cli.output import print_json
+    from edgellm.cli.output import print_json, row_columns
     from edgellm.cli.preparing.machine import looking
 
     config = options.config_from()
@@ -36,12 +36,26 @@ def doctor(as_json: options.AsJSON = False) -> None:
     else:
         width = max(len(finding.name) for finding in findings)
         for finding in findings:
-            print(f"{_MARKS[finding.verdict]}  {finding.name:<{width}}  {finding.message}")
-            if finding.fix:
-                print(f"{'':<{6 + width}}  → {finding.fix}")
+            print(*lines(finding, width, row_columns()), sep="\n")
         print(f"\n{_sum(findings)}")
     if any(finding.verdict == "problem" for finding in findings):
         raise typer.Exit(1)
+
+
+def lines(finding: "Finding", width: int, columns: int | None) -> Iterator[str]:
+    """`width`: of the longest name. What doesn't fit beside it goes on below, between words; with
+    None it is one line."""
+    from edgellm.tables import wrapped
+
+    margin = " " * (width + 8)
+    room = columns and columns - len(margin)
+    first, *more = wrapped(finding.message, room)
+    yield f"{_MARKS[finding.verdict]}  {finding.name:<{width}}  {first}"
+    yield from (margin + line for line in more)
+    if finding.fix:
+        first, *more = wrapped(finding.fix, room and room - 2)
+        yield f"{margin}→ {first}"
+        yield from (f"{margin}  {line}" for line in more)
 
 
 def _sum(findings: "Sequence[Finding]") -> str:
