@@ -241,9 +241,9 @@ class HuggingFaceHub(HttpHub):
             raise self._no_hub() from error
         try:
             told = msgspec.convert(info, _Info, from_attributes=True)
-        except msgspec.ValidationError as error:
+            return self._repository(repo, revision, told)
+        except (msgspec.ValidationError, UnicodeError) as error:  # JSON may hold half a character
             raise self._no_hub() from error
-        return self._repository(repo, revision, told)
 
     def _of_mirror(self, error: EdgellmError, words: str = "") -> EdgellmError:
         """What its keeper says, or that it may be off, helps more there than what is usual at the

@@ -335,6 +335,8 @@ def test_an_endpoint_that_is_no_address_is_a_setting_that_cannot_be(endpoint: st
         b'{"id": "a/b", "siblings": [{"rfilename": "a.gguf", "size": -1}]}',
         b'{"id": "a/b", "siblings": 7}',
         b'{"id": "a/b", "sha": 5, "siblings": []}',
+        rb'{"id": "a/b", "sha": "\ud800", "siblings": [{"rfilename": "a.md"}]}',
+        rb'{"id": "a/b", "siblings": [{"rfilename": "a.gguf", "size": "\ud800"}]}',
     ],
 )  # fmt: skip
 def test_a_login_page_or_another_servers_words_are_no_hub(
