@@ -21,7 +21,7 @@ from edgellm.files import path_of
 from edgellm.models import local
 from edgellm.models.elsewhere.reference import ElsewhereReference
 from edgellm.models.hubs import address_of
-from edgellm.models.labels import told_apart
+from edgellm.models.labels import distinct_labels
 from edgellm.models.names import (
     CatalogReference,
     HubReference,
@@ -100,7 +100,7 @@ def quant_rows(
 
     rows, profiles = [], profiles_here()
     by_size = sorted(told.candidates, key=lambda one: -one.file_bytes)
-    labels = told_apart([(one.quant, Path(one.file).name) for one in by_size])
+    labels = distinct_labels([(one.quant, Path(one.file).name) for one in by_size])
     for one, label in zip(by_size, labels, strict=True):
         fits, pace = pace_of(one, hardware, goal, profiles)
         bits = 8 * one.file_bytes / one.spec.n_params if one.spec.n_params else None

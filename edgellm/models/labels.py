@@ -7,7 +7,7 @@ from edgellm.models.hubs import HubName, address_of
 from edgellm.models.names import NO_LABEL
 
 
-def told_apart(models: Sequence[tuple[str, str]]) -> list[str]:
+def distinct_labels(models: Sequence[tuple[str, str]]) -> list[str]:
     """A distinct name for each (quant, file): the label, or the file where the label is missing or
     another has it, too."""
     n_labelled = Counter(quant for quant, _ in models)

@@ -12,7 +12,7 @@ from edgellm.models.fetching.cache_layout import RepoFolder
 from edgellm.models.fetching.journal import SUFFIX, drop
 from edgellm.models.fetching.lock import locked
 from edgellm.models.hubs import address_of
-from edgellm.models.labels import told_apart
+from edgellm.models.labels import distinct_labels
 from edgellm.models.names import (
     MAIN,
     HubReference,
@@ -103,7 +103,7 @@ def _only(models: Sequence[StoredModel], reference: HubReference) -> StoredModel
     ModelNotFound, BadRequest."""
     here = {model.files[0]: model.quant for model in models}
     if reference.quant is None and reference.file is None and len(here) > 1:
-        shown = told_apart([(quant, file) for file, quant in here.items()])
+        shown = distinct_labels([(quant, file) for file, quant in here.items()])
         kinds = {":QUANT": set(shown) - set(here), "/FILE": set(shown) & set(here)}
         address = address_of(reference.repo, reference.hub or models[-1].hub)
         raise BadRequest(

@@ -41,8 +41,8 @@ def usage_line(hardware: Hardware, device: Device) -> str:
 
 
 def narrowed(device: Device) -> tuple[int, int] | None:
-    """(lanes that run, lanes that it has) when some are missing. Speed is no sign: it falls at
-    rest, and the number of lanes does not."""
+    """(lanes in use, lanes that it has) where some are missing. Lanes only: an idle card lowers its
+    link's speed, not its width."""
     running, able = _n_lanes(device.link_now), _n_lanes(device.link)
     return (running, able) if running and able and running < able else None
 

@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 
 from edgellm.errors import BadGGUF, ModelNotFound
 from edgellm.models.elsewhere.found import FoundModel, Unservable
-from edgellm.models.labels import told_apart
+from edgellm.models.labels import distinct_labels
 from edgellm.models.names import (
     NO_LABEL,
     Listing,
@@ -62,7 +62,7 @@ def models_in(tool: str, groups: Groups) -> Iterator[FoundModel | Unservable]:
         if group and not is_safe_path(group):
             continue
         listing = group_files(_sized(files))
-        labels = told_apart([(one.quant, one.files[0].path) for one in listing.models])
+        labels = distinct_labels([(one.quant, one.files[0].path) for one in listing.models])
         for model, label in zip(listing.models, labels, strict=True):
             is_alone = len(listing.models) == 1
             names = tuple(dict.fromkeys(_names(group, model, label, is_alone)))

@@ -1,4 +1,4 @@
-"""How a download behaves: how often it tries, how long it rests, how fast it goes."""
+"""A download's policy: how often it tries again, how long it waits before, how fast it goes."""
 
 import time
 from collections import deque
@@ -14,34 +14,35 @@ _MAX_PAUSE_S: Final = 30.0
 
 @frozen
 class Terms:
-    """How a download behaves. `sleep` and `now` are the clock's; tests bring their own."""
+    """A download's policy. `sleep` and `now` are the clock; tests bring their own."""
 
     limit_rate_bytes_s: float | None = None
     max_tries: int = 8  # in a row, without a byte of progress
-    max_contents: int = 2  # of a file that comes whole, and is not the hub's
+    max_contents: int = 2  # times that a file may come whole with a wrong digest
     first_pause_s: float = 0.5
     max_retry_after_s: float = 60.0  # a hub may ask for an hour; nobody waits that long unasked
     sleep: Callable[[float], None] = time.sleep
     now: Callable[[], float] = time.monotonic
 
     def rest(self, failure: TransientError, n_tries: int) -> None:
-        """Before another try; raises the failure when `n_tries` in a row were all."""
+        """Sleeps before another try. Raises `failure` once `n_tries` in a row are the most."""
         self.sleep(self.pause_s(failure, n_tries))
 
     def pause_s(self, failure: TransientError, n_tries: int) -> float:
-        """How long it rests; raises as that does."""
+        """How long `rest` sleeps, in seconds: what the hub asked for, else twice as long each time.
+        Raises as `rest` does."""
         if n_tries >= self.max_tries:
             raise failure
         pause_s = min(self.first_pause_s * 2**n_tries, _MAX_PAUSE_S)
         return min(failure.retry_after_s or pause_s, self.max_retry_after_s)
 
 
-WAITED_FOR: Final = Terms(max_tries=3, max_retry_after_s=10.0)  # of what somebody waits for
+WAITED_FOR: Final = Terms(max_tries=3, max_retry_after_s=10.0)  # where a person waits
 
 
 @dataclass(slots=True)
 class Pace:
-    """Measures the rate of the last seconds, and keeps it under a limit."""
+    """Measures the rate over the last `window_s` and keeps it under the policy's limit."""
 
     terms: Terms
     window_s: float = 5.0
@@ -49,6 +50,7 @@ class Pace:
     _bytes: int = 0
 
     def passed(self, n_bytes: int) -> float | None:
+        """Counts `n_bytes` more and sleeps where that is too fast. Bytes/s; None: not known yet."""
         now = self.terms.now()
         if not self._marks:
             self._marks.append((now, 0))

@@ -1,7 +1,7 @@
 """What a container or a service may use: cgroup v1 and v2, for memory and CPU time.
 
-A limit of any group on the way up binds, so the way is walked. Inside a container the path in
-/proc/self/cgroup may be the host's and not be there; then the mount's root is our group.
+A limit of any ancestor binds, so all of them are read. Inside a container the path in
+/proc/self/cgroup may be the host's and not exist; then the mount's root is our group.
 
 Needs nothing but the standard library: the set-up asks, too, before anything is installed.
 """
@@ -90,7 +90,7 @@ def _v1_memory(files: Files, group: str) -> tuple[int, int | None] | None:
 
 
 def _without_cache(used: int | None, stat: str | None, name: str) -> int | None:
-    """Pages of files that nobody touches are counted as used, but given up when needed."""
+    """Without inactive page cache, which counts as used but is reclaimed when memory is needed."""
     if used is None:
         return None
     for line in (stat or "").splitlines():

@@ -1,11 +1,11 @@
 """The memory modules: kind, speed, and how many channels they fill.
 
-The firmware's table (SMBIOS type 17) is root's. But systemd's udev reads it at boot and leaves
-it in its database for everyone, word for word under names of its own (dmi_memory_id.c); and root
-may ask dmidecode. Virtual machines and most Arm boards have neither.
+Only root may read the firmware's table (SMBIOS type 17), with dmidecode. But systemd's udev reads
+it at boot and copies it to its database, which everyone may read, under keys of its own
+(dmi_memory_id.c). Virtual machines and most Arm boards have neither.
 
-A channel's name stands in its slot's: "P0 CHANNEL A", "Controller0-ChannelA-DIMM0", "DIMM_A1".
-Where it doesn't, channels are not guessed: two modules may share one.
+A slot's name holds its channel's: "P0 CHANNEL A", "Controller0-ChannelA-DIMM0", "DIMM_A1". Where
+it doesn't, the channels are not guessed: two modules may share one.
 """
 
 import re
@@ -40,7 +40,7 @@ def read(evidence: Evidence) -> Dimms | None:
 
 
 def _is_asked_for(line: str) -> bool:
-    """Serial numbers stand there too, and go into no record of ours."""
+    """Drops the other keys: serial numbers are among them, and must not be recorded."""
     if match := _LINE.fullmatch(line.strip()):
         return match["key"] in (*_WORDS.values(), "PRESENT", "NUM_DEVICES")
     key = line.partition(":")[0].strip()

@@ -38,7 +38,7 @@ def read(evidence: Evidence) -> Host:
 
 
 def unknown_host() -> Host:
-    """For when even these sources hang: one core and no memory that a plan could spend."""
+    """Where even these sources hang: one core, and no memory that a plan could use."""
     return Host(Cpu("CPU", 1, 1, ()), MemoryPool("host", "host", 0, None))
 
 
@@ -99,7 +99,7 @@ def _read_darwin(evidence: Evidence) -> Host:
 
 
 def sysctl(evidence: Evidence) -> dict[str, str]:
-    """What a Mac tells of itself, by name; a name that it lacks makes sysctl end with code 1."""
+    """sysctl's values by name. It exits with 1 where this Mac lacks one of the names."""
     output = evidence.run(SYSCTL, TIMEOUT_S)
     return named(output.text) if output else {}
 
@@ -110,7 +110,7 @@ def named(text: str) -> dict[str, str]:
 
 
 def _darwin_free_bytes(evidence: Evidence) -> int | None:
-    """Pages that are free, or that the system gives up without swapping."""
+    """Pages that are free, or that the system reclaims without swapping."""
     output = evidence.run(VM_STAT, TIMEOUT_S)
     if output is None:
         return None

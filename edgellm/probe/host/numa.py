@@ -1,7 +1,7 @@
 """Which cores are near which memory, and which cores are fast.
 
-Hybrid processors mix cores of two speeds. llama.cpp's threads wait for the slowest of them, so
-who chooses a number of threads wants to know how many are fast.
+Hybrid processors mix cores of two speeds. llama.cpp's threads wait for the slowest one, so the
+number of threads depends on how many cores are fast.
 """
 
 from collections.abc import Iterable

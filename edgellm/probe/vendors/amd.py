@@ -2,9 +2,9 @@
 
 A card that sleeps is left asleep: reading its sensors or its memory would wake it, so only its
 address and its name are known. An APU whose GTT (host memory that the GPU may map) is larger
-than its carve-out is unified; one with a large carve-out owns that and is treated as a card, whose
-memory is as fast as the host's: its clock says nothing, DDR5 has 2 transfers in one of what is told
-there and LPDDR5X 8 (AMDResearch/intellikit#189).
+than its carve-out is unified. One with a large carve-out is treated as a card with memory of its
+own, as fast as the host's: KFD's memory clock doesn't tell, since DDR5 makes 2 transfers in one of
+its cycles and LPDDR5X 8 (AMDResearch/intellikit#189).
 """
 
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ def read(evidence: Evidence) -> tuple[Card, ...]:
 
 
 def _peers(node: "_KfdNode | None", nodes: tuple["_KfdNode", ...]) -> tuple[Peer, ...]:
-    """By XGMI (Infinity Fabric), to cards of a higher number: each way is told once."""
+    """The XGMI links (Infinity Fabric) to nodes of a higher number, so that each is listed once."""
     if node is None:
         return ()
     ends = {other.number: other.address for other in nodes if other.number > node.number}
@@ -50,7 +50,7 @@ def _peers(node: "_KfdNode | None", nodes: tuple["_KfdNode", ...]) -> tuple[Peer
 
 @frozen
 class _KfdNode:
-    """The compute side of a card: what ROCm calls it, its memory's clock, its own links."""
+    """A card in KFD's topology: its target, its memory's bus and clock, its XGMI links."""
 
     number: int
     address: str | None
@@ -95,7 +95,7 @@ def _card(evidence: Evidence, device: str, address: str | None, node: _KfdNode |
 
 
 def _power_caps_w(evidence: Evidence, device: str) -> tuple[float | None, float | None]:
-    """As set, and as the card came."""
+    """The power limit as set, and its default, in watts."""
     chip = next(iter(evidence.list(f"{device}/hwmon/hwmon*")), f"{device}/hwmon")
     caps = (evidence.number(f"{chip}/power1_cap{end}") for end in ("", "_default"))
     limit, default = (None if microwatts is None else microwatts / 1e6 for microwatts in caps)
@@ -103,7 +103,7 @@ def _power_caps_w(evidence: Evidence, device: str) -> tuple[float | None, float 
 
 
 def _is_unified(evidence: Evidence, device: str, vram: int, gtt: int) -> bool:
-    """Ollama's rule for integrated, and the voltage rail that only APUs have."""
+    """By Ollama's rule for integrated GPUs, and by the voltage rail that only APUs have."""
     if evidence.list(f"{device}/board_info") or evidence.list(f"{device}/mem_info_vram_vendor"):
         return False
     looks_like_one = vram <= 4 * GIB and gtt >= 8 * GIB and gtt >= 4 * vram

@@ -1,9 +1,9 @@
 """Apple's GPU, by sysctl and ioreg: it shares the Mac's memory, up to a limit.
 
-The limit is Metal's to tell (two thirds to five sixths of the memory, by macOS and chip); llama.cpp
-asks it. Who has set iogpu.wired_limit_mb has set it exactly. Two chips of one name may differ in
-cores, and then in bandwidth: an M3 Max has 30 or 40. Nothing tells the GPU's family; the chip's
-generation does.
+The limit comes from Metal (two thirds to five sixths of the memory, by macOS and chip), which
+llama.cpp asks; iogpu.wired_limit_mb, where it is set, is exact. Chips of one name may differ in
+cores, and then in bandwidth: an M3 Max has 30 or 40. The GPU's family follows from the chip's
+generation.
 """
 
 import re

@@ -1,8 +1,8 @@
 """Intel's GPUs under i915 and xe: the kernel's files, and its answer to a child program for memory.
 
-An integrated one has no memory of its own; a card (Arc) has, and tells how much is used only to
-root. Only Intel's own i915, from outside the kernel, has a file for it, beside the card's `device`.
-Neither driver tells a marketing name: llama.cpp does, if it lists the device.
+An integrated GPU has no memory of its own; a card (Arc) has, and tells only root how much is used.
+Intel's out-of-tree i915 alone has a file for the total, beside the card's `device`. Neither driver
+knows a marketing name: llama.cpp does, if it lists the device.
 """
 
 from typing import Literal
