@@ -1,6 +1,6 @@
-"""What goes when a model goes, and what stays: other models, and what they need.
+"""Which files are removed with a model, and which stay: other models, and what they need.
 
-A repository's snapshots are looked through once; what is taken out of them is decided by that.
+Decided on one look at the repository's snapshots.
 """
 
 import contextlib
@@ -46,10 +46,13 @@ def places_of(folder: RepoFolder, reference: HubReference) -> list[Path]:
 
 
 def older_places(folder: RepoFolder, reference: HubReference) -> list[Path]:
-    """What newer commits have replaced of a model, and no name means any more; its projectors, too,
-    where no model is left to see through them. Never what isn't whole: that may be a newer one on
-    its way, whose name is written last; nor a commit that was asked for by its number after `main`
-    had got its meaning, which nobody has replaced. Raises ModelNotFound, BadRequest."""
+    """The model's files in commits that newer ones have replaced and that no ref names; their
+    projectors, too, where no model is left to use them.
+
+    Left alone are incomplete models, which may be a newer commit on its way (its ref is written
+    last), and commits that were fetched by their number after `main` was last resolved: nothing
+    has replaced these. Raises ModelNotFound, BadRequest.
+    """
     snapshots = snapshots_in(folder)
     newest = _only(models_in(folder, snapshots), reference)
     kept = {newest.commit, *folder.named_commits()}
@@ -69,7 +72,7 @@ def older_places(folder: RepoFolder, reference: HubReference) -> list[Path]:
 
 
 def _came_after_main(folder: RepoFolder, snapshot: Snapshot, model: StoredModel) -> bool:
-    """Of the model's files: one was put into this snapshot after `main` got its meaning."""
+    """Whether one of the model's files came into this snapshot after `main` was last resolved."""
     told_at_s = folder.told_at_s(MAIN)
     places = (snapshot.path / file for file in model.files)
     return told_at_s is not None and any(
@@ -89,8 +92,8 @@ def remove_partials(folder: RepoFolder, reference: HubReference) -> int:
 
 
 def drop_outdated(folder: RepoFolder, whole: set[str]) -> None:
-    """Of files that are whole now: what broke off before they changed at the hub. Nothing would
-    ever finish it."""
+    """Removes broken-off downloads of older contents of files that are complete now: nothing would
+    ever finish them."""
     for part in partials_in(folder):
         if part.file in whole:
             # Somebody wants just the older one, or it is another user's.
@@ -99,8 +102,8 @@ def drop_outdated(folder: RepoFolder, whole: set[str]) -> None:
 
 
 def _only(models: Sequence[StoredModel], reference: HubReference) -> StoredModel:
-    """The one that the reference means; what would be a choice is a question back. Raises
-    ModelNotFound, BadRequest."""
+    """The one that the reference means. Raises ModelNotFound, and BadRequest where it could be
+    several: what is deleted is not guessed."""
     here = {model.files[0]: model.quant for model in models}
     if reference.quant is None and reference.file is None and len(here) > 1:
         shown = distinct_labels([(quant, file) for file, quant in here.items()])
@@ -126,7 +129,7 @@ def _broken_off(
 
 
 def _coming(folder: RepoFolder, reference: HubReference) -> list[str]:
-    """Files of other models that are on their way."""
+    """Files of other models that are being downloaded."""
     meant = {part.path for part in _partials_of(folder, reference)}
     others = (part.file for part in partials_in(folder) if part.path not in meant)
     return [file for file in others if not sidecar_kind(file)]
@@ -135,8 +138,8 @@ def _coming(folder: RepoFolder, reference: HubReference) -> list[str]:
 def _projectors_without(
     snapshots: Sequence[Snapshot], gone: set[str], coming: Sequence[str]
 ) -> set[str]:
-    """Those that no model sees through which is here when these files are gone, or will be: `list`
-    tells of none, so nobody would ever remove them."""
+    """Projectors that no model uses once `gone` is removed and `coming` is here. `list` shows no
+    projectors, so nobody would ever remove them."""
     there, used, needed = set[str](), set[str](), set[str]()
     some_stay = bool(coming)
     for listing in (snapshot.listing for snapshot in snapshots):

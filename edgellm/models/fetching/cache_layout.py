@@ -50,7 +50,7 @@ LinkMethod: TypeAlias = Callable[[Path, Path], None]
 
 
 def _linked(link: LinkMethod) -> LinkMethod:
-    """A link is never made over what is there."""
+    """Links under a temporary name and renames that: a link can't replace an existing file."""
 
     def method(blob: Path, place: Path) -> None:
         fresh = place.with_name(f".{blob.name[:16]}.{os.getpid()}.new")
@@ -62,8 +62,8 @@ def _linked(link: LinkMethod) -> LinkMethod:
 
 
 def _symbolic(blob: Path, fresh: Path) -> None:
-    """Relative, so that the cache may be moved; by the true folders where one on the way is a link
-    itself."""
+    """A relative link, so that the cache may be moved; from the real folder to the real blob where
+    a folder on the way is a link itself."""
     target, folder = os.path.relpath(blob, fresh.parent), os.path.realpath(fresh.parent)
     true_blob = os.path.realpath(blob)
     if os.path.realpath(Path(folder, target)) != true_blob:
@@ -92,7 +92,7 @@ class RepoFolder:
         return self.path / "blobs" / digest.hex
 
     def is_being_fetched(self) -> bool:
-        """By whom, and which file, a lock does not tell."""
+        """Whether any program downloads into it; a lock doesn't tell which, or what."""
         return any(is_held(lock) for lock in children(self._locks))
 
     def lock(self, digest_hex: str) -> Path:
@@ -138,8 +138,8 @@ class RepoFolder:
         return content.name if is_blob and _DIGEST.fullmatch(content.name) else None
 
     def has(self, place: Path, file: RepoFile) -> bool:
-        """Whether what lies at `place` is the file, whichever commit it came with. It is read for
-        that where it is no name of a blob."""
+        """Whether the file at `place` has this content, whichever commit it came with. It is read
+        and hashed only where it is no link to a blob."""
         digest = Digest.of(file)
         found = _identity(place)
         if found is None or place.stat().st_size != file.size_bytes:
@@ -163,7 +163,7 @@ class RepoFolder:
         return place
 
     def write_ref(self, revision: str, commit: str, told_at_s: float | None = None) -> None:
-        """`told_at_s`: when the hub said that the name means this commit; None: now."""
+        """`told_at_s`: when the hub resolved the revision to this commit; None: now."""
         _check_name(revision, "revision")
         ref = self.path / "refs" / revision
         ref.parent.mkdir(parents=True, exist_ok=True)
@@ -172,7 +172,7 @@ class RepoFolder:
             os.utime(ref, (told_at_s, told_at_s))
 
     def told_at_s(self, revision: str) -> float | None:
-        """Since when, at the latest, the name means its commit; None for one that means none."""
+        """When the revision was last resolved, in Unix seconds; None for one that never was."""
         try:
             return (self.path / "refs" / revision).stat().st_mtime
         except OSError:
@@ -273,13 +273,14 @@ def is_commit(revision: str) -> bool:
 
 
 def _check_name(name: str, what: str) -> None:
-    """It is a stranger's, and becomes a path. Raises StorageError."""
+    """For a name from the network that becomes a path. Raises StorageError."""
     if not is_safe_path(name):
         raise StorageError(f"{name!r} is no name for a {what} here")
 
 
 def _first_that_works(methods: Sequence[LinkMethod], blob: Path, place: Path) -> None:
-    """Only where there are no links is the blob moved: other snapshots and tools look for it."""
+    """The last method, moving the blob, only where no link can be made: other snapshots and tools
+    look for it in its place."""
     for method in methods[:-1]:
         try:
             method(blob, place)
