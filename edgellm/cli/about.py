@@ -10,6 +10,7 @@ from edgellm.cli.preparing.resolve import (
     DEMO,
     catalog_candidates,
     demo,
+    is_demo,
     on_disk,
     resolve,
     stored_candidates,
@@ -78,9 +79,9 @@ class QuantRow:
 
 def about(text: str, config: Config) -> About:
     """Raises BadRequest, ModelNotFound, BadGGUF, NetworkError."""
-    if text == DEMO:
-        return _of_file(Path(demo().candidates[0].file), DEMO)
     reference = parse_reference(text)
+    if is_demo(reference):
+        return _of_file(Path(demo().candidates[0].file), DEMO)
     match reference:
         case PathReference(path):
             return _of_file(path_of(path))

@@ -36,6 +36,8 @@ def files(tmp_path_factory):
         (2, "this is none", ["top"]),
         (2, "a file of yours", ["rm", "./x.gguf"]),
         (2, "ships with edgellm", ["rm", "demo"]),
+        (2, "ships with edgellm", ["rm", "demo:latest"]),
+        (2, "ships with every edgellm", ["export", "Demo", "-o", "stick"]),
         (2, "no embedding model", ["serve", "demo", "--embedding", "demo"]),
         (3, "no file nowhere.gguf", ["serve", "nowhere.gguf"]),
         (3, "the catalog has no", ["serve", "nosuch:1b"]),

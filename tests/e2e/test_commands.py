@@ -36,7 +36,7 @@ def test_show_prints_licence_and_quantizations(here):
 
     assert re.search(r"licence +apache-2.0", told)
     assert re.search(r"^Q4_K_M +\d", told, re.MULTILINE)
-    assert "<|im_start|>" in here("show", "demo", "--template").out
+    assert "<|im_start|>" in here("show", "demo:latest", "--template").out
 
 
 def test_show_json_has_the_same_facts(here):

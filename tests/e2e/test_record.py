@@ -57,7 +57,7 @@ def test_a_recording_of_nothing_is_an_error_and_leaves_no_file(home, tmp_path):
 
 
 def test_the_demo_needs_no_download(home):
-    done = home.run("pull", "demo", "--offline")
+    done = home.run("pull", "demo:latest", "--offline")
 
     assert done.code == 0, done.err
     assert "ships with edgellm" in done.err

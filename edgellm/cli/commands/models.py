@@ -179,15 +179,15 @@ def rm(
       edgellm rm --older qwen3:8b
       edgellm rm unsloth/Qwen3-8B-GGUF:Q5_K_M
     """
-    from edgellm.cli.preparing.resolve import DEMO, hub_reference_of
+    from edgellm.cli.preparing.resolve import hub_reference_of, is_demo
     from edgellm.cli.preparing.store import store_of
     from edgellm.errors import BadRequest
     from edgellm.models.elsewhere.reference import ElsewhereReference
     from edgellm.models.names import parse_reference
 
-    if model == DEMO:
-        raise BadRequest("demo ships with edgellm and is not removed", hint="edgellm list")
     named = parse_reference(model)
+    if is_demo(named):
+        raise BadRequest("demo ships with edgellm and is not removed", hint="edgellm list")
     if isinstance(named, ElsewhereReference):
         raise _not_ours(named)
     reference = hub_reference_of(named)

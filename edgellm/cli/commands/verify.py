@@ -130,16 +130,16 @@ def _of_store(text: str | None) -> Iterator[_Verified]:
 
 def _meant(store: "Store", text: str | None) -> "Sequence[StoredModel]":
     """Raises BadRequest, ModelNotFound."""
-    from edgellm.cli.preparing.resolve import DEMO, hub_reference_of
+    from edgellm.cli.preparing.resolve import hub_reference_of, is_demo
     from edgellm.errors import BadRequest, ModelNotFound
     from edgellm.files import path_of
     from edgellm.models.names import PathReference, parse_reference
 
     if text is None:
         return store.list()
-    if text == DEMO:
-        raise BadRequest("demo ships with edgellm and was not downloaded", hint="edgellm list")
     reference = parse_reference(text)
+    if is_demo(reference):
+        raise BadRequest("demo ships with edgellm and was not downloaded", hint="edgellm list")
     if isinstance(reference, PathReference):
         try:
             return (store.at(path_of(reference.path).absolute()),)

@@ -10,9 +10,9 @@ from edgellm.cli.output import say
 from edgellm.cli.preparing.fetching import fetch_aloud
 from edgellm.cli.preparing.planning import planned
 from edgellm.cli.preparing.resolve import (
-    DEMO,
     Resolved,
     hub_reference_of,
+    is_demo,
     resolve,
     resolve_anywhere,
 )
@@ -62,12 +62,12 @@ def gathered(models: Sequence[StoredModel], config: Config) -> list[Gathered]:
 
 def _reference(text: str) -> HubReference:
     """Raises BadRequest."""
-    if text == DEMO:
+    reference = parse_reference(text)
+    if is_demo(reference):
         raise BadRequest(
             "demo ships with every edgellm: there is nothing to export",
             hint="edgellm export qwen3:8b -o PLACE",
         )
-    reference = parse_reference(text)
     if isinstance(reference, PathReference):
         raise BadRequest(
             f"{text} is a file of yours, and goes to the other machine as it is",

@@ -6,7 +6,7 @@ from edgellm import resources
 from edgellm.cli.output import say
 from edgellm.cli.preparing import machine
 from edgellm.cli.preparing.hubs import located
-from edgellm.cli.preparing.resolve import DEMO, Resolved, hub_reference_of, resolve
+from edgellm.cli.preparing.resolve import Resolved, hub_reference_of, is_demo, resolve
 from edgellm.cli.preparing.store import store_of
 from edgellm.cli.preparing.twins import twin
 from edgellm.cli.preparing.updating import is_pinned, newer
@@ -37,11 +37,12 @@ def fetch_model(
 ) -> Path:
     """`progress` is told where it is quiet. Raises BadRequest for a path, ModelNotFound,
     DoesNotFit, NetworkError, StorageError."""
-    if text == DEMO:
+    named = parse_reference(text)
+    if is_demo(named):
         if not is_quiet:
             say("demo ships with edgellm: there is nothing to download")
         return resources.demo_model()
-    reference = located(hub_reference_of(parse_reference(text)), config)
+    reference = located(hub_reference_of(named), config)
     resolved = resolve(text, config)
     is_named = bool(reference.quant or reference.file)
     wanted = resolved.candidates[0] if is_named else _suited(text, resolved, config)

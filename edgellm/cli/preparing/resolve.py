@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from edgellm import resources
 from edgellm.cli.preparing.hubs import hub_of, located
@@ -86,9 +86,9 @@ def resolve(text: str, config: Config, *, plan_only: bool = False) -> Resolved:
 
 
 def _resolved(text: str, config: Config, plan_only: bool) -> Resolved:
-    if text == DEMO:
-        return demo()
     reference = parse_reference(text)
+    if is_demo(reference):
+        return demo(reference.quant)
     if isinstance(reference, PathReference):
         return on_disk(path_of(reference.path))
     if isinstance(reference, ElsewhereReference):
@@ -115,8 +115,17 @@ def resolve_anywhere(text: str, config: Config) -> Resolved:
         return resolve(text, config)
 
 
-def demo() -> Resolved:
-    return on_disk(resources.demo_model(), DEMO)
+def is_demo(reference: Reference) -> TypeGuard[CatalogReference]:
+    return isinstance(reference, CatalogReference) and reference.name == DEMO  # Demo, demo:latest
+
+
+def demo(quant: str | None = None) -> Resolved:
+    """Raises ModelNotFound for another quantization than the one that ships."""
+    ships = on_disk(resources.demo_model(), DEMO)
+    (one,) = ships.candidates
+    if quant not in (None, one.quant):
+        raise ModelNotFound(f"{DEMO} ships as {one.quant} alone", hint=f"edgellm run {DEMO}")
+    return ships
 
 
 def on_disk(path: Path, name: str | None = None, quant: str | None = None) -> Resolved:

@@ -128,7 +128,7 @@ def test_what_nobody_knows_the_digest_of_is_a_dash(hub_cache, tmp_path, capsys):
     assert f"–  {DEMO_NAME}" in capsys.readouterr().out
     verify([str(path)])
     (tmp_path / "x.gguf").write_bytes(b"GGUF")
-    for name, kind in (("demo", BadRequest), ("org/none", ModelNotFound)):
+    for name, kind in (("demo", BadRequest), ("Demo", BadRequest), ("org/none", ModelNotFound)):
         with pytest.raises(kind):
             verify([name])
     with pytest.raises(ModelNotFound, match="nobody knows its digest"):

@@ -27,11 +27,17 @@ def pull(hub, config, name="org/repo:Q8_0"):
     return fetch_model(name, config, is_quiet=True)
 
 
-def test_the_demo_needs_nothing(config):
-    resolved = resolve("demo", config)
+@pytest.mark.parametrize("name", ["demo", "demo:latest", "Demo", "demo:f16"])
+def test_the_demo_needs_nothing(config, name):
+    resolved = resolve(name, config)
 
     assert (resolved.name, resolved.is_local) == ("demo", True)
     assert resolved.candidates[0].spec.architecture == "llama"
+
+
+def test_the_demo_has_the_quantization_that_ships(config):
+    with pytest.raises(ModelNotFound, match="demo ships as F16 alone"):
+        resolve("demo:Q4_0", config)
 
 
 def test_a_path_is_served_where_it_lies(config, tmp_path):
