@@ -79,6 +79,7 @@ def without_prefix(name: str) -> str:
 
 
 def is_address(name: str) -> bool:
+    """Whether a name begins with a hub's: "hf.co/ORG/REPO"."""
     return without_prefix(name) != name
 
 

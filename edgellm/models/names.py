@@ -243,6 +243,7 @@ def _cut(name: str) -> tuple[str, str | None]:
 
 
 def unservable_reason(label: str) -> str | None:
+    """Why llama.cpp can't load a file with this label; None where nothing speaks against it."""
     if _removed_label.fullmatch(label):
         return f"llama.cpp dropped {label}; Q4_0 does the same, repacked while loading"
     if _fork_label.fullmatch(label):

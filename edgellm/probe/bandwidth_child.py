@@ -30,6 +30,8 @@ MAX_MEASUREMENTS = 3
 
 
 def kept_or_measured(n_threads: int, n_bytes: int, boot_id: str, folder: Path) -> dict[str, Any]:
+    """The JSON that the program writes: bytes per second of `n_threads` threads that each read a
+    buffer of `n_bytes`, whether the machine was busy, and how often it was measured this boot."""
     path = folder / "bandwidth.json"
     kept = _read(path, boot_id, n_threads)
     if kept and (not kept["busy"] or kept["n_measured"] >= MAX_MEASUREMENTS):

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 
 def answer(make: Callable[[], object]) -> None:
+    """Calls `make`, writes its value to the real stdout, and ends the process."""
     stdout = os.dup(1)
     os.dup2(2, 1)
     with os.fdopen(stdout, "w", encoding="utf-8") as out:

@@ -34,6 +34,7 @@ Ioctl = Callable[[int, int, Any], Any]  # as fcntl.ioctl
 
 
 def survey() -> list[dict[str, Any]]:
+    """The JSON of `intel.IntelCard`, one for each GPU."""
     found = []
     for node in sorted(_DRM.glob("renderD*")):
         device = (node / "device").resolve()

@@ -134,6 +134,7 @@ class Placed:
 
 
 def place(found: Pair, registry: Registry | None, host: MemoryPool, catalog: Catalog) -> Placed:
+    """The device that a pair is, and its memory: a pool of its own, or the host's."""
     card, ggml = found.card, found.ggml
     backend, note = _use(card, ggml, registry)
     own_pool, shares_host = _memory(found, host, catalog)

@@ -28,6 +28,7 @@ _ASKED = (
 
 
 def survey() -> dict[str, Any]:
+    """The JSON of `moorethreads.MtmlSurvey`."""
     library = _load()
     if library is None:
         return {"cards": [], "error": None}

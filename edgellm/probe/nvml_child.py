@@ -28,6 +28,7 @@ _Ask = Callable[..., Any]
 
 
 def survey() -> dict[str, Any]:
+    """The JSON of `nvidia.NvmlAnswer`."""
     import pynvml
 
     try:
@@ -46,6 +47,7 @@ def survey() -> dict[str, Any]:
 
 
 def describe(nvml: Any, index: int) -> dict[str, Any]:
+    """One card, as the JSON of `nvidia.NvmlCard`."""
     faults: dict[str, str] = {}
     ask = _asker(nvml, faults)
     handle = ask("handle", "nvmlDeviceGetHandleByIndex", index)

@@ -73,6 +73,7 @@ class PciDevice:
 
 
 def scan(evidence: Evidence) -> tuple[PciDevice, ...]:
+    """Every accelerator on the PCI bus, by its class and vendor; none where there is no sysfs."""
     found = []
     for folder in evidence.list("/sys/bus/pci/devices/*"):
         kind = evidence.number(f"{folder}/class")

@@ -64,6 +64,7 @@ class Registry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read(evidence: Evidence) -> Registry | None:
+    """ggml's devices, and what its backends complained of; None where the child gave no answer."""
     told = evidence.ask(COMMAND, TIMEOUT_S, Registry)
     if told:
         errors = evidence.errors_of("registry_child").splitlines()

@@ -40,6 +40,7 @@ class _Feature(ctypes.Structure):
 
 
 def survey() -> dict[str, Any]:
+    """The JSON of `registry.Registry`, without the complaints, which go to stderr."""
     ggml = _load(_library_folder())
     devices = [_device(ggml, ggml.ggml_backend_dev_get(i)) for i in range(_count(ggml, "dev"))]
     registries = [ggml.ggml_backend_reg_get(i) for i in range(_count(ggml, "reg"))]

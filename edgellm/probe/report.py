@@ -27,6 +27,7 @@ _WAYS = {
 
 
 def as_text(hardware: Hardware, width: int = 100) -> str:
+    """The table and lines of `edgellm probe`, at most `width` columns wide."""
     cpu = hardware.cpu
     blocks = [
         [

@@ -18,6 +18,7 @@ _FAST_FEATURES = {
 
 
 def usage_line(hardware: Hardware, device: Device) -> str:
+    """ "used through CUDA as CUDA0: 23.3 GiB of 24.0 GiB free", or why it isn't used."""
     if device.backend == "none":
         return f"not used: {device.note or 'llama.cpp does not list it'}"
     if device.backend == "cpu":

@@ -52,6 +52,7 @@ def open_client(silence_s: float) -> httpx2.Client:
 
 
 def timeouts(silence_s: float) -> httpx2.Timeout:
+    """A connection may be silent for `silence_s`, and take as long to open, at most 10 s."""
     return httpx2.Timeout(silence_s, connect=min(silence_s, _CONNECT_TIMEOUT_S))
 
 

@@ -314,6 +314,7 @@ def _share_certificates() -> None:
 
 
 def offline_by_environment() -> bool:
+    """Whether EDGELLM_OFFLINE, or one of Hugging Face's variables, forbids the network."""
     names = ("EDGELLM_OFFLINE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
     return any(os.environ.get(name, "").lower() in _TRUE for name in names)
 

@@ -99,6 +99,7 @@ class HangSkippingSources(ForwardingSources):
 
 
 def this_machine(*, ask_again: bool = False) -> Sources:
+    """The sources of this machine. `ask_again`: also the programs that hung before."""
     return HangSkippingSources(SystemSources(), ask_again=ask_again)
 
 

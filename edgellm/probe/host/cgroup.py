@@ -30,6 +30,7 @@ class CgroupLimits:
 
 
 def read(files: Files) -> CgroupLimits:
+    """The tightest limits of this process's groups; None where there is none."""
     groups = _own_groups(files.text("/proc/self/cgroup"))
     memory = [
         *(_v1_memory(files, f"{_ROOT}/memory{path}") for path in _upwards(groups.get("memory"))),

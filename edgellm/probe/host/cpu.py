@@ -34,6 +34,7 @@ _DARWIN_ISA = {
 
 
 def read_linux(evidence: Evidence, quota_cores: float | None) -> Cpu:
+    """From /proc/cpuinfo and sysfs. `quota_cores`: what a cgroup allows; None: no limit."""
     processors = _processors(evidence.text("/proc/cpuinfo") or "")
     if not processors:
         evidence.fault("/proc/cpuinfo", "names no processor")

@@ -30,6 +30,7 @@ _CHANNEL = re.compile(r"CHANNEL[ _-]?([A-Z0-9])|DIMM[ _]?([A-P])\d?$", re.IGNORE
 
 
 def read(evidence: Evidence) -> Dimms | None:
+    """None where neither udev's database nor dmidecode lists a module."""
     told = evidence.text(UDEV, keep=_is_asked_for)
     modules, n_slots = _from_udev(told or "")
     if not modules and not told:

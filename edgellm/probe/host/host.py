@@ -105,6 +105,7 @@ def sysctl(evidence: Evidence) -> dict[str, str]:
 
 
 def named(text: str) -> dict[str, str]:
+    """sysctl's output, "name: value" a line, as a dictionary."""
     pairs = (line.partition(":") for line in whole_lines(text))
     return {name.strip(): value.strip() for name, colon, value in pairs if colon}
 

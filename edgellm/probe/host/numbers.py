@@ -5,6 +5,7 @@ _MAX_MEMBER = 1 << 16  # no kernel counts as many CPUs or nodes
 
 
 def parse_number(text: str) -> int | None:
+    """None for what is neither decimal nor hexadecimal."""
     try:
         return int(text, 16 if text.strip().lower().startswith("0x") else 10)
     except ValueError:

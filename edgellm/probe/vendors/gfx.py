@@ -15,4 +15,5 @@ def gfx_name(version: int) -> str:
 
 
 def is_apu(gfx: str | None) -> bool:
+    """Whether a target like "gfx1151" is a GPU inside a processor; None is not."""
     return gfx in _APUS

@@ -25,6 +25,7 @@ class Board:
 
 
 def board(evidence: Evidence) -> Board | None:
+    """None where the device tree names no Tegra chip."""
     words = (evidence.text("/proc/device-tree/compatible") or "").split("\x00")
     chip = next((_CHIPS[word] for word in words if word in _CHIPS), None)
     if chip is None:
@@ -33,6 +34,7 @@ def board(evidence: Evidence) -> Board | None:
 
 
 def card(found: Board) -> Card:
+    """The board's GPU, which shares the host's memory."""
     return Card("nvidia", found.gpu, is_unified=True, architecture=found.architecture)
 
 

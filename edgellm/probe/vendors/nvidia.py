@@ -77,6 +77,7 @@ class NvmlAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read(evidence: Evidence) -> tuple[Card, ...]:
+    """The cards that NVML lists; where it lists none, a Jetson's GPU by its device tree."""
     board = jetson.board(evidence)
     is_sought = board is not None or _may_be_here(evidence)
     answer = evidence.ask(COMMAND, _timeout_s(evidence), NvmlAnswer) if is_sought else None
@@ -103,6 +104,7 @@ def _timeout_s(evidence: Evidence) -> float:
 
 
 def cards(evidence: Evidence, answer: NvmlAnswer) -> tuple[Card, ...]:
+    """NVML's cards with their links; its errors become faults of the evidence."""
     if answer.error:
         evidence.fault("nvml", answer.error)
     for said in answer.cards:
@@ -123,6 +125,7 @@ def cards(evidence: Evidence, answer: NvmlAnswer) -> tuple[Card, ...]:
 
 
 def card(said: NvmlCard) -> Card:
+    """One card, without what needs the others' answers: links, driver and toolkit."""
     has_own_memory = bool(said.memory_total_bytes)
     is_unified = not has_own_memory and not said.mig and "memory" not in said.faults
     # Of a card cut into MIG instances we get one, whose size llama.cpp knows and NVML doesn't say.

@@ -17,6 +17,7 @@ _BITS = {
 
 
 def is_here(evidence: Evidence) -> bool:
+    """Whether this machine is a Raspberry Pi."""
     return (evidence.text("/proc/device-tree/model") or "").startswith("Raspberry Pi")
 
 

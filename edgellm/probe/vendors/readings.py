@@ -115,6 +115,7 @@ def csv_rows(text: str, n_columns: int) -> Iterator[list[str]]:
 
 
 def address(cell: str) -> str | None:
+    """The first PCI address in a cell, in its normal form; None where there is none."""
     match = _ADDRESS.search(cell)
     return normal_address(match[0]) if match else None
 
@@ -135,4 +136,5 @@ def ratio(text: str) -> float | None:
 
 
 def mib(value: float | None) -> int | None:
+    """MiB to bytes."""
     return None if value is None else int(value * MIB)
