@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from edgellm.cli.attachments import audio_parts, image_parts
 from edgellm.cli.history import History
 from edgellm.cli.output import columns, say, say_error
-from edgellm.cli.pictures import audio_parts, image_parts
 from edgellm.cli.serving.client import Client
 from edgellm.cli.serving.find import servers_with
 from edgellm.cli.waiting import Waiting
@@ -45,7 +45,7 @@ _MARKED = ("(thinking) ", "")  # where nothing can be faint
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class WholeAnswer:
     """An answer and its figures, as JSON tells them."""
 
     model: str
@@ -61,7 +61,7 @@ class Told:
 
 
 @dataclass(slots=True)
-class Answering:
+class ChatSession:
     """One conversation with one model. What was broken off is remembered as far as it came."""
 
     url: str
@@ -69,14 +69,14 @@ class Answering:
     system: str | None = None
     options: Mapping[str, object] = field(default_factory=dict)
     verbose: bool = False
-    pictures: Sequence[Part] = ()  # and sounds: they come with the next question
+    attachments: Sequence[Part] = ()  # pictures and sounds that come with the next question
     said: list[Message] = field(default_factory=list)
     shows_thoughts: bool = True
 
     def ask(self, question: str) -> None:
         """Writes the answer to stdout. Raises EdgellmError; KeyboardInterrupt on Ctrl-C."""
         self._say(question)
-        begun_s, written = time.monotonic(), _Written(self.shows_thoughts)
+        begun_s, written = time.monotonic(), _AnswerWriter(self.shows_thoughts)
         waiting = Waiting(lambda: "waiting for the first word …")
         try:
             for piece in self._pieces(waiting.end):
@@ -98,7 +98,7 @@ class Answering:
         if self.verbose and written.timings:
             say(timing_lines(written.timings, time.monotonic() - begun_s))
 
-    def told(self, question: str) -> Told:
+    def whole_answer(self, question: str) -> WholeAnswer:
         """Writes nothing. Raises as `ask` does."""
         self._say(question)
         begun_s, whole = time.monotonic(), Piece()
@@ -110,7 +110,7 @@ class Answering:
                     piece.reason or whole.reason,
                     timings=piece.timings or whole.timings,
                 )
-        return told_of(whole, self.model, time.monotonic() - begun_s)
+        return whole_answer_of(whole, self.model, time.monotonic() - begun_s)
 
     def think(self, thinks: bool | None) -> None:
         """From the next answer on. None: as the model does."""
@@ -139,7 +139,7 @@ class Answering:
         return ()
 
     def _say(self, question: str) -> None:
-        shown, self.pictures = self.pictures, ()
+        shown, self.attachments = self.attachments, ()
         self.said.append(with_pictures(shown, question) if shown else Message("user", question))
 
     def _pieces(self, before_said: Callable[[], None]) -> Iterator[Piece]:
@@ -163,14 +163,14 @@ class Answering:
 
     def show(self, parts: Sequence[Part]) -> None:
         """With the next question, after those that wait for it."""
-        self.pictures = (*self.pictures, *parts)
+        self.attachments = (*self.attachments, *parts)
 
     def forget(self) -> None:
         self.said.clear()
-        self.pictures = ()
+        self.attachments = ()
 
 
-class _Written:
+class _AnswerWriter:
     """What has been written. Thoughts are told apart on a terminal, and only told there; lines end
     between words there."""
 
@@ -206,14 +206,14 @@ class _Written:
 
 
 def converse(
-    answering: Answering, read: Callable[[str], str] = input, history: History | None = None
+    session: ChatSession, read: Callable[[str], str] = input, history: History | None = None
 ) -> None:
     """Until /bye or the end of the input. `read` is given a prompt and returns a line; what it
     returns is kept in `history`."""
     _edit_lines(history.lines() if history else ())
     if history:
         read = history.noting(read)
-    say(f"{answering.model} · /? for help, /bye to end")
+    say(f"{session.model} · /? for help, /bye to end")
     for question in _questions(read):
         word, _, rest = question.partition(" ")
         match word:
@@ -221,52 +221,52 @@ def converse(
                 return
             case "/?" | "/help":
                 print(_HELP)
-            case _ if _was_command(answering, word, rest.strip()):
+            case _ if _was_command(session, word, rest.strip()):
                 pass
             case _ if word.startswith("/") and word[1:].isalpha():
                 print(f"{word} is no command\n{_HELP}")
             case _:
-                _answer(answering, question)
+                _answer(session, question)
 
 
-def _was_command(answering: Answering, word: str, rest: str) -> bool:
+def _was_command(session: ChatSession, word: str, rest: str) -> bool:
     """Whether it is one that changes what is asked or told; then it is done."""
     match word:
         case "/clear":
-            answering.forget()
+            session.forget()
             say("(what was said is forgotten)")
         case "/system":
-            answering.system = rest or None
-            answering.forget()
-            say(_instructed(answering.system))
+            session.system = rest or None
+            session.forget()
+            say(_instructed(session.system))
         case "/think":
-            _think(answering, rest)
+            _think(session, rest)
         case "/image" | "/audio" if not rest:
             say(f"({word} FILE: which file?)")
         case "/image":
-            _show(answering, image_parts, rest, *_SEES)
+            _show(session, image_parts, rest, *_SEES)
         case "/audio":
-            _show(answering, audio_parts, rest, *_HEARS)
+            _show(session, audio_parts, rest, *_HEARS)
         case "/verbose":
-            answering.verbose = not answering.verbose
-            say(f"(how long an answer took is {'' if answering.verbose else 'no longer '}told)")
+            session.verbose = not session.verbose
+            say(f"(how long an answer took is {'' if session.verbose else 'no longer '}told)")
         case _:
             return False
     return True
 
 
-def is_left_to_itself(answering: Answering) -> bool:
-    """A model that can't be told whether to think: that is said, and it isn't asked to."""
-    if answering.can_switch_thoughts():
+def tell_if_thoughts_are_fixed(session: ChatSession) -> bool:
+    """Whether the model can't be told to think, or not to: that is said then, and it isn't asked."""
+    if session.can_switch_thoughts():
         return False
-    say(f"({answering.model} can't be told whether to think)")
-    answering.think(None)
+    say(f"({session.model} can't be told whether to think)")
+    session.think(None)
     return True
 
 
-def told_of(whole: Piece, model: str, total_s: float) -> Told:
+def whole_answer_of(whole: Piece, model: str, total_s: float) -> WholeAnswer:
     """`whole`: all pieces of the answer in one."""
-    told = Told(model, whole.text, whole.thought, whole.reason, total_s=total_s)
+    told = WholeAnswer(model, whole.text, whole.thought, whole.reason, total_s=total_s)
     if (timings := whole.timings) is None:
         return told
     return replace(
@@ -293,35 +293,35 @@ def timing_lines(timings: Timings, total_s: float) -> str:
     return "\n".join(f"{name + ':':<22}{value}" for name, value in rows)
 
 
-def _think(answering: Answering, word: str) -> None:
+def _think(session: ChatSession, word: str) -> None:
     if word not in _THINKS:
         say("(/think on, /think off, or /think alone: as the model does)")
         return
     thinks, told = _THINKS[word]
-    if thinks is not None and is_left_to_itself(answering):
+    if thinks is not None and tell_if_thoughts_are_fixed(session):
         return
-    answering.think(thinks)
+    session.think(thinks)
     say(f"(the model {told})")
 
 
 def _show(
-    answering: Answering,
+    session: ChatSession,
     parts_of: Callable[[Sequence[str]], tuple[Part, ...]],
     path: str,
     lacks: str,
     example: str,
 ) -> None:
     try:
-        answering.check_projector(lacks, example)
-        answering.show(parts_of([path]))
+        session.check_projector(lacks, example)
+        session.show(parts_of([path]))
     except EdgellmError as error:
         say_error(error)
 
 
-def _answer(answering: Answering, question: str) -> None:
+def _answer(session: ChatSession, question: str) -> None:
     """A failed answer ends the answer, not the conversation."""
     try:
-        answering.ask(question)
+        session.ask(question)
     except KeyboardInterrupt:
         say("(stopped)")
     except EdgellmError as error:

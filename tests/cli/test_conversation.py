@@ -15,10 +15,10 @@ from typed_lines import typing
 from edgellm.chat.events import Failed, ReasoningDelta, TextDelta
 from edgellm.cli.conversation import (
     _HELP,
-    Answering,
+    ChatSession,
     converse,
     timing_lines,
-    told_of,
+    whole_answer_of,
 )
 from edgellm.cli.history import History
 from edgellm.errors import ContextTooLong, EdgellmError, WorkerDied
@@ -32,22 +32,22 @@ def engine():
 
 
 @pytest.fixture
-def answering(engine):
+def session(engine):
     with live_server(served(engine=engine)) as live:
-        yield Answering(live.url, "tiny")
+        yield ChatSession(live.url, "tiny")
 
 
-def test_an_answer_is_written_and_remembered(answering, capsys):
-    answering.ask("Hi")
+def test_an_answer_is_written_and_remembered(session, capsys):
+    session.ask("Hi")
 
     assert capsys.readouterr().out == "Hello there\n"
-    assert answering.said == [Message("user", "Hi"), Message("assistant", "Hello there")]
+    assert session.said == [Message("user", "Hi"), Message("assistant", "Hello there")]
 
 
-def test_the_next_question_brings_what_was_said_before(answering, engine, capsys):
-    answering.system = "Be brief."
-    answering.ask("Hi")
-    answering.ask("And?")
+def test_the_next_question_brings_what_was_said_before(session, engine, capsys):
+    session.system = "Be brief."
+    session.ask("Hi")
+    session.ask("And?")
 
     prompt, _ = engine.asked[-1]
     assert [prompt.find(word) >= 0 for word in ("Be brief.", "Hi", "Hello there", "And?")] == [
@@ -55,12 +55,12 @@ def test_the_next_question_brings_what_was_said_before(answering, engine, capsys
     ] * 4
 
 
-def test_a_question_without_any_answer_is_forgotten(answering, engine):
+def test_a_question_without_any_answer_is_forgotten(session, engine):
     engine.scripts = [[Failed("out of luck", 500)]]
 
     with pytest.raises(EdgellmError):
-        answering.ask("Hi")
-    assert answering.said == []
+        session.ask("Hi")
+    assert session.said == []
 
 
 def press_ctrl_c_soon():
@@ -70,56 +70,56 @@ def press_ctrl_c_soon():
 
 @pytest.mark.parametrize("events", [[], [ReasoningDelta("Hm. ")]])
 def test_a_question_that_was_stopped_before_its_first_word_is_forgotten(
-    answering, engine, events, capsys
+    session, engine, events, capsys
 ):
     engine.scripts = [words("one"), [*events, HANG], words("three")]
-    answering.ask("first")
+    session.ask("first")
     press_ctrl_c_soon()
     with pytest.raises(KeyboardInterrupt):
-        answering.ask("second")
-    answering.ask("third")
+        session.ask("second")
+    session.ask("third")
 
-    assert [message.content for message in answering.said] == ["first", "one", "third", "three"]
+    assert [message.content for message in session.said] == ["first", "one", "third", "three"]
 
 
-def test_what_was_stopped_is_remembered_as_far_as_it_came(answering, engine, capsys):
+def test_what_was_stopped_is_remembered_as_far_as_it_came(session, engine, capsys):
     engine.scripts = [[TextDelta("Hel"), HANG]]
     press_ctrl_c_soon()
     with pytest.raises(KeyboardInterrupt):
-        answering.ask("Hi")
+        session.ask("Hi")
 
-    assert answering.said == [Message("user", "Hi"), Message("assistant", "Hel")]
+    assert session.said == [Message("user", "Hi"), Message("assistant", "Hel")]
 
 
-def test_an_answer_without_a_word_is_forgotten_with_its_question(answering, engine, capsys):
+def test_an_answer_without_a_word_is_forgotten_with_its_question(session, engine, capsys):
     engine.scripts = [[ReasoningDelta("Hm."), *words("", reason="length")]]
-    answering.ask("Hi")
+    session.ask("Hi")
 
-    assert answering.said == []
+    assert session.said == []
 
 
-def test_an_answer_that_never_began_leaves_no_line(answering, engine, capsys):
+def test_an_answer_that_never_began_leaves_no_line(session, engine, capsys):
     engine.scripts = [[Failed("out of luck", 500)]]
 
     with pytest.raises(EdgellmError):
-        answering.ask("Hi")
+        session.ask("Hi")
     assert capsys.readouterr().out == ""
 
 
-def test_what_an_answer_had_said_before_it_broke_is_remembered(answering, engine, capsys):
+def test_what_an_answer_had_said_before_it_broke_is_remembered(session, engine, capsys):
     engine.scripts = [[TextDelta("Hel"), Failed("out of luck", 502)]]
 
     with pytest.raises(WorkerDied):
-        answering.ask("Hi")
-    assert answering.said[-1] == Message("assistant", "Hel")
+        session.ask("Hi")
+    assert session.said[-1] == Message("assistant", "Hel")
 
 
 def test_a_conversation_that_outgrows_the_context_goes_on_with_its_newer_half(
-    answering, engine, capsys
+    session, engine, capsys
 ):
-    answering.system = "Be brief."
+    session.system = "Be brief."
     engine.scripts = [words("one"), words("two"), ContextTooLong("too long"), words("three")]
-    converse(answering, typing("first", "second", "third", "fourth"))
+    converse(session, typing("first", "second", "third", "fourth"))
 
     assert "(1 earlier question left out: the context is full)" in capsys.readouterr().err
     for prompt in (engine.asked[3][0], engine.asked[4][0]):
@@ -130,34 +130,34 @@ def test_a_conversation_that_outgrows_the_context_goes_on_with_its_newer_half(
 async def test_a_context_that_is_found_full_after_ten_seconds_is_full_all_the_same(capsys):
     async with StatusServer(ordinary()) as server:
         server.most_messages, server.refuses_late = 3, True
-        answering = Answering(server.url, "m")
+        session = ChatSession(server.url, "m")
         for question in ("first", "second", "third"):
-            await asyncio.to_thread(answering.ask, question)
+            await asyncio.to_thread(session.ask, question)
 
     assert "(1 earlier question left out: the context is full)" in capsys.readouterr().err
-    asked = [message.content for message in answering.said]
+    asked = [message.content for message in session.said]
     assert asked == ["second", "Hello there", "third", "Hello there"]
 
 
 def test_a_question_that_is_too_long_by_itself_is_refused_and_nothing_is_left_out(
-    answering, engine, capsys
+    session, engine, capsys
 ):
     engine.scripts = [words("one"), ContextTooLong("a"), ContextTooLong("b"), words("three")]
-    converse(answering, typing("first", "second", "third"))
+    converse(session, typing("first", "second", "third"))
 
     assert "left out" not in capsys.readouterr().err
-    assert [message.content for message in answering.said] == ["first", "one", "third", "three"]
+    assert [message.content for message in session.said] == ["first", "one", "third", "three"]
 
 
 def test_an_answer_that_the_context_cut_is_told_but_not_one_that_was_to_be_short(
-    answering, engine, capsys
+    session, engine, capsys
 ):
     engine.scripts = [words("Hel", reason="length")]
-    answering.ask("Hi")
+    session.ask("Hi")
     assert "(cut at the length limit)" in capsys.readouterr().err
 
-    answering.options = {"max_tokens": 1}
-    answering.ask("Hi")
+    session.options = {"max_tokens": 1}
+    session.ask("Hi")
     assert capsys.readouterr().err == ""
 
 
@@ -165,7 +165,7 @@ def test_an_answer_that_the_context_cut_is_told_but_not_one_that_was_to_be_short
 def seeing(engine):
     engine.plan = replace(engine.plan, projector="mmproj.gguf")
     with live_server(served(engine=engine)) as live:
-        yield Answering(live.url, "tiny")
+        yield ChatSession(live.url, "tiny")
 
 
 def test_pictures_are_shown_with_the_next_question_and_stay_in_what_was_said(
@@ -193,11 +193,11 @@ def test_a_picture_that_cannot_be_shown_is_told_and_the_question_goes_without(
 
 
 def test_what_is_shown_to_a_model_without_a_projector_is_refused_before_it_is_asked(
-    answering, engine, tmp_path, capsys
+    session, engine, tmp_path, capsys
 ):
     picture = tmp_path / "red.png"
     picture.write_bytes(png())
-    converse(answering, typing(f"/image {picture}", f"/audio {picture}", "What?"))
+    converse(session, typing(f"/image {picture}", f"/audio {picture}", "What?"))
 
     err = " ".join(capsys.readouterr().err.split())
     assert "tiny sees no pictures: it is served without a projector" in err
@@ -214,62 +214,60 @@ class Screen(io.StringIO):
 
 
 def test_lines_end_between_words_on_a_terminal_and_not_in_a_file(
-    answering, engine, monkeypatch, capsys
+    session, engine, monkeypatch, capsys
 ):
     monkeypatch.setenv("COLUMNS", "20")
     engine.scripts = [words("Once upon a time there was a fox")]
-    answering.ask("Hi")
+    session.ask("Hi")
     screen = Screen()
     with contextlib.redirect_stdout(screen):
-        answering.ask("Hi")
+        session.ask("Hi")
 
     assert capsys.readouterr().out == "Once upon a time there was a fox\n"
     assert screen.getvalue() == "Once upon a time\nthere was a fox\n"
 
 
-def thoughtful(answering, engine):
+def thoughtful(session, engine):
     """What a terminal gets of an answer that begins with a thought."""
     engine.scripts = [[ReasoningDelta("Hm. "), ReasoningDelta("Yes."), *words("Hello")]]
     screen = Screen()
     with contextlib.redirect_stdout(screen):
-        answering.ask("Hi")
+        session.ask("Hi")
     return screen.getvalue()
 
 
-def test_thoughts_are_faint_on_a_terminal(answering, engine, monkeypatch):
+def test_thoughts_are_faint_on_a_terminal(session, engine, monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.delenv("NO_COLOR", raising=False)
 
-    assert thoughtful(answering, engine) == "\x1b[2mHm. Yes.\x1b[0m\n\nHello\n"
+    assert thoughtful(session, engine) == "\x1b[2mHm. Yes.\x1b[0m\n\nHello\n"
 
 
 @pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
-def test_thoughts_are_marked_where_nothing_may_be_faint(
-    answering, engine, monkeypatch, name, value
-):
+def test_thoughts_are_marked_where_nothing_may_be_faint(session, engine, monkeypatch, name, value):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv(name, value)
 
-    assert thoughtful(answering, engine) == "(thinking) Hm. Yes.\n\nHello\n"
+    assert thoughtful(session, engine) == "(thinking) Hm. Yes.\n\nHello\n"
 
 
-def test_thoughts_are_not_written_into_a_file(answering, engine, capsys):
+def test_thoughts_are_not_written_into_a_file(session, engine, capsys):
     engine.scripts = [[ReasoningDelta("Hm."), *words("Hello")]]
-    answering.ask("Hi")
+    session.ask("Hi")
 
     assert capsys.readouterr().out == "Hello\n"
 
 
-def test_thoughts_can_be_hidden(answering, engine, monkeypatch):
+def test_thoughts_can_be_hidden(session, engine, monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
-    answering.shows_thoughts = False
+    session.shows_thoughts = False
 
-    assert thoughtful(answering, engine) == "Hello\n"
+    assert thoughtful(session, engine) == "Hello\n"
 
 
-def test_an_answer_is_told_whole_with_its_figures_and_nothing_is_written(answering, engine, capsys):
+def test_an_answer_is_told_whole_with_its_figures_and_nothing_is_written(session, engine, capsys):
     engine.scripts = [[ReasoningDelta("Hm. "), ReasoningDelta("Yes."), *words("Hello there")]]
-    told = answering.told("Hi")
+    told = session.whole_answer("Hi")
 
     assert capsys.readouterr().out == ""
     assert (told.model, told.text, told.thoughts, told.reason) == (
@@ -281,48 +279,48 @@ def test_an_answer_is_told_whole_with_its_figures_and_nothing_is_written(answeri
 
 
 def test_what_a_server_does_not_tell_of_its_answer_is_unknown():
-    told = told_of(Piece("Hi", reason="stop"), "m", 1.0)
+    told = whole_answer_of(Piece("Hi", reason="stop"), "m", 1.0)
 
     assert (told.n_prompt, told.n_output, told.decode_tok_s) == (None, None, None)
 
 
-def test_a_conversation_ends_with_bye(answering, engine, capsys):
-    converse(answering, typing("Hi", "/bye", "never"))
+def test_a_conversation_ends_with_bye(session, engine, capsys):
+    converse(session, typing("Hi", "/bye", "never"))
 
     assert len(engine.asked) == 1
 
 
-def test_a_conversation_ends_with_the_input(answering, engine, capsys):
-    converse(answering, typing("Hi", "", "Again"))
+def test_a_conversation_ends_with_the_input(session, engine, capsys):
+    converse(session, typing("Hi", "", "Again"))
 
     assert len(engine.asked) == 2
 
 
-def test_ctrl_c_at_the_prompt_goes_on(answering, engine, capsys):
-    converse(answering, typing(KeyboardInterrupt(), "Hi"))
+def test_ctrl_c_at_the_prompt_goes_on(session, engine, capsys):
+    converse(session, typing(KeyboardInterrupt(), "Hi"))
 
     assert len(engine.asked) == 1
 
 
-def test_a_failed_answer_does_not_end_the_conversation(answering, engine, capsys):
+def test_a_failed_answer_does_not_end_the_conversation(session, engine, capsys):
     engine.scripts = [[Failed("out of luck", 502)], words("Fine")]
-    converse(answering, typing("Hi", "Again"))
+    converse(session, typing("Hi", "Again"))
 
     out, err = capsys.readouterr()
     assert "out of luck" in err
     assert "Fine" in out
 
 
-def test_clear_forgets_and_system_instructs(answering, engine, capsys):
-    converse(answering, typing("Hi", "/clear", "/system Speak like a pirate", "Again"))
+def test_clear_forgets_and_system_instructs(session, engine, capsys):
+    converse(session, typing("Hi", "/clear", "/system Speak like a pirate", "Again"))
 
     prompt, _ = engine.asked[-1]
     assert "pirate" in prompt
     assert "Hi" not in prompt
 
 
-def test_every_command_is_answered(answering, engine, capsys):
-    converse(answering, typing("/clear", "/system Be brief", "/system", "/verbose", "/verbose"))
+def test_every_command_is_answered(session, engine, capsys):
+    converse(session, typing("/clear", "/system Be brief", "/system", "/verbose", "/verbose"))
 
     assert capsys.readouterr().err.splitlines()[1:] == [
         "(what was said is forgotten)",
@@ -333,22 +331,22 @@ def test_every_command_is_answered(answering, engine, capsys):
     ]
 
 
-def test_an_unknown_command_is_not_sent_to_the_model(answering, engine, capsys):
-    converse(answering, typing("/nosuch", "/?"))
+def test_an_unknown_command_is_not_sent_to_the_model(session, engine, capsys):
+    converse(session, typing("/nosuch", "/?"))
 
     assert engine.asked == []
     assert "/nosuch is no command" in capsys.readouterr().out
 
 
-def test_three_quotes_make_a_question_of_several_lines(answering, engine, capsys):
-    converse(answering, typing('"""first', "second", 'third"""'))
+def test_three_quotes_make_a_question_of_several_lines(session, engine, capsys):
+    converse(session, typing('"""first', "second", 'third"""'))
 
     prompt, _ = engine.asked[-1]
     assert "first\nsecond\nthird" in prompt
 
 
-def test_verbose_can_be_switched_in_the_middle(answering, capsys):
-    converse(answering, typing("/verbose", "Hi"))
+def test_verbose_can_be_switched_in_the_middle(session, capsys):
+    converse(session, typing("/verbose", "Hi"))
 
     assert "eval rate:" in capsys.readouterr().err
 
@@ -370,12 +368,12 @@ def test_timings_are_told_as_people_know_them():
     ]
 
 
-def test_what_is_typed_is_there_the_next_time(answering, tmp_path, capsys):
+def test_what_is_typed_is_there_the_next_time(session, tmp_path, capsys):
     history = History(tmp_path / "history")
-    converse(answering, typing("Hi", '"""two', 'lines"""', "/bye"), history)
+    converse(session, typing("Hi", '"""two', 'lines"""', "/bye"), history)
 
     assert History(tmp_path / "history").lines() == ["Hi", '"""two', 'lines"""', "/bye"]
-    assert answering.said[-2] == Message("user", "two\nlines")
+    assert session.said[-2] == Message("user", "two\nlines")
 
 
 def test_what_may_be_typed_fits_a_narrow_screen():

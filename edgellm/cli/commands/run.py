@@ -125,10 +125,10 @@ def run(
       edgellm run gemma3:4b --image photo.jpg "What is on it?"
       git diff | edgellm run qwen3:8b "Write a commit message for this:"
     """
-    from edgellm.cli.conversation import Answering, converse, is_left_to_itself
+    from edgellm.cli.attachments import audio_parts, image_parts
+    from edgellm.cli.conversation import ChatSession, converse, tell_if_thoughts_are_fixed
     from edgellm.cli.history import users_history
     from edgellm.cli.output import is_terminal, print_json
-    from edgellm.cli.pictures import audio_parts, image_parts
     from edgellm.cli.serving.private import server_with
     from edgellm.errors import BadRequest
 
@@ -142,19 +142,19 @@ def run(
     model_options = ModelOptions(pins=pins, drafting=drafting, seeing=seeing)
     flags = (*pins.given(), *seeing.given(), *drafting.given())
     with server_with(model, config, model_options, flags=flags, host=host) as (url, name):
-        answering = Answering(
+        session = ChatSession(
             url, name, system, wording.given(), showing.verbose, pictures,
             shows_thoughts=not showing.hide_thoughts,
         )  # fmt: skip
         if wording.think is not None:
-            is_left_to_itself(answering)
+            tell_if_thoughts_are_fixed(session)
         if as_json and question is not None:
-            print_json(answering.told(question))
+            print_json(session.whole_answer(question))
         elif question is not None:
-            answering.ask(question)
+            session.ask(question)
         else:
             keeps = config.history and not showing.no_history and is_terminal()
-            converse(answering, history=users_history() if keeps else None)
+            converse(session, history=users_history() if keeps else None)
 
 
 def _question(words: Sequence[str]) -> str | None:

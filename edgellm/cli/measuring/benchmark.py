@@ -57,7 +57,7 @@ class Expected:
 @dataclass(frozen=True, slots=True)
 class Measured:
     model: str
-    quant: str
+    quant: str | None
     url: str
     version: str
     device: str
@@ -116,7 +116,7 @@ class Bench:
         plan = served.plan
         return Measured(
             model=served.name,
-            quant=plan.quant if plan else "?",
+            quant=plan.quant if plan else None,
             url=self._url,
             version=status.version,
             device=", ".join(device.name for device in status.devices),

@@ -12,7 +12,7 @@ def report(measured: Measured) -> str:
     decode = [row for row in measured.rows if row.test == "decode"]
     return "\n".join(
         [
-            f"{measured.model} {measured.quant} on {measured.device or DASH}, "
+            f"{measured.model} {measured.quant or DASH} on {measured.device or DASH}, "
             f"edgellm {measured.version}",
             "",
             table(

@@ -38,7 +38,7 @@ def look(*, waiting: Callable[[Waits], None] = say_waiting) -> Hardware:
     from edgellm.probe.asked.hangs import this_machine
     from edgellm.probe.detect import detect
 
-    return known(detect(this_machine(), waiting=waiting))
+    return checked(detect(this_machine(), waiting=waiting))
 
 
 def recall() -> Hardware:
@@ -51,10 +51,10 @@ def recall() -> Hardware:
 
     with looking() as waiting:
         sources = CachedSources(this_machine(), llama_build())
-        return known(detect(sources, waiting=waiting))
+        return checked(detect(sources, waiting=waiting))
 
 
-def known(hardware: Hardware) -> Hardware:
+def checked(hardware: Hardware) -> Hardware:
     """Raises DeadlinePassed for a machine that did not tell its memory: there is no plan without
     it, and "does not fit" would be no answer."""
     if not hardware.host.total_bytes:

@@ -42,6 +42,10 @@ def test_a_report_has_medians_and_their_spread():
     assert "expected 45.0 – 70.0 tok/s of one stream: as it is" in report(MEASURED)
 
 
+def test_a_quantization_that_nobody_told_is_a_dash():
+    assert report(replace(MEASURED, quant=None)).startswith(f"{MEASURED.model} – on ")
+
+
 def test_a_report_says_when_it_is_slower_than_expected():
     text = report(expecting(110.0, 120.0, 130.0))
 

@@ -8,8 +8,8 @@ from pictures import png, png_of
 from projector_files import audio_projector_bytes, projector_bytes
 
 from edgellm import resources
+from edgellm.cli.attachments import image_parts
 from edgellm.cli.flags.seeing import Seeing
-from edgellm.cli.pictures import image_parts
 from edgellm.cli.preparing.fetching import fetch_model
 from edgellm.cli.preparing.prepare import prepare
 from edgellm.cli.preparing.resolve import on_disk, resolve

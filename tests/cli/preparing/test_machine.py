@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 from server.server_fakes import hardware
 
-from edgellm.cli.preparing.machine import known
+from edgellm.cli.preparing.machine import checked
 from edgellm.errors import DeadlinePassed
 
 
@@ -17,6 +17,6 @@ def test_a_machine_that_tells_no_memory_is_no_machine_without_memory():
         ),
     )
 
-    assert known(told) is told
+    assert checked(told) is told
     with pytest.raises(DeadlinePassed, match="did not tell in time how much memory"):
-        known(silent)
+        checked(silent)

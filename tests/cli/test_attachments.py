@@ -4,7 +4,7 @@ import pytest
 from pictures import png
 from sound_files import wav
 
-from edgellm.cli.pictures import audio_parts, image_parts
+from edgellm.cli.attachments import audio_parts, image_parts
 from edgellm.errors import BadRequest
 
 
