@@ -256,7 +256,7 @@ def _was_command(session: ChatSession, word: str, rest: str) -> bool:
 
 
 def tell_if_thoughts_are_fixed(session: ChatSession) -> bool:
-    """Whether the model can't be told to think, or not to: that is said then, and it isn't asked."""
+    """Whether the model can't be told to think or not to; then that is said, and it isn't asked."""
     if session.can_switch_thoughts():
         return False
     say(f"({session.model} can't be told whether to think)")

@@ -24,7 +24,7 @@ def ask_or_wait(view: View) -> Ask | Wait:
     itself.
     """
     if view.status is None:
-        if view.is_taken:
+        if view.is_refused:
             raise NotServing(view.problem or "")
         return Wait(view.problem or "connecting")
     model = view.model

@@ -28,7 +28,7 @@ class View:
     interval_s: float = 1.0
     status: Status | None = None  # the last one known
     problem: str | None = "connecting"  # why there is no newer one; None: it is live
-    is_taken: bool = False  # somebody is at the url, and doesn't tell us, or our key isn't known
+    is_refused: bool = False  # there is one that tells us nothing, or our settings are broken
     decode_tok_s: History = ()
     prefill_tok_s: History = ()
     busy: tuple[tuple[str, History], ...] = ()  # by device id
@@ -101,7 +101,7 @@ class View:
 
     def glimpsed(self, status: Status) -> "View":
         """The server answered between two looks: the graphs keep their step."""
-        return replace(self, status=status, problem=None, is_taken=False)
+        return replace(self, status=status, problem=None, is_refused=False)
 
     def about(self, name: str) -> "View":
         """Another model's graphs begin anew."""
@@ -115,9 +115,9 @@ class View:
         after = self.choices.index(shown) + 1 if shown in self.choices else 0
         return self.about(self.choices[after % len(self.choices)]) if self.choices else self
 
-    def lost(self, problem: str, *, is_taken: bool = False) -> "View":
+    def lost(self, problem: str, *, is_refused: bool = False) -> "View":
         """The server did not answer, or another did. What was known last stays."""
-        return replace(self, problem=problem, is_taken=is_taken)
+        return replace(self, problem=problem, is_refused=is_refused)
 
     def _with_gap(self) -> "View":
         if self.status is None:

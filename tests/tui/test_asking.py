@@ -21,7 +21,7 @@ def test_a_question_is_told_what_it_waits_for(state, progress_ratio, does):
 
 
 def test_a_question_to_who_does_not_tell_us_waits_in_vain_and_is_refused():
-    gone, locked = View("u").lost("no server at u"), View("u").lost("wants a key", is_taken=True)
+    gone, locked = View("u").lost("no server at u"), View("u").lost("wants a key", is_refused=True)
     assert ask_or_wait(gone) == Wait("no server at u")
     with pytest.raises(NotServing, match="wants a key"):
         ask_or_wait(locked)

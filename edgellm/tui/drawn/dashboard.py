@@ -146,9 +146,9 @@ def _position(view: View, played: Played) -> Line:
 
 
 def download_line(download: Download, columns: int) -> Line:
-    name = f" ↓ {fit(download.name, columns // 3)}  "
+    name = Span(f" ↓ {fit(download.name, columns // 3)}  ", "strong")
     if download.error is not None:
-        return crop((Span(name, "strong"), Span(f"stopped: {download.error}", "bad")), columns)
+        return crop((name, Span(f"stopped: {download.error}", "bad")), columns)
     ratio = numbers.ratio(download.done_bytes, download.total_bytes)
     facts = [
         f"  {numbers.part_of(download.done_bytes, download.total_bytes)}",
@@ -156,9 +156,9 @@ def download_line(download: Download, columns: int) -> Line:
         f"  {format_rate(_mib(download.rate_bytes_s), 'MiB/s')}",
         f"  {format_seconds(_left_s(download))} left ",
     ]
-    text = "".join(facts)
-    room = max(columns - len(name) - len(text), 4)
-    return crop((Span(name, "strong"), *bar(ratio, room), Span(text)), columns)
+    text = Span("".join(facts))
+    room = max(columns - width_of((name, text)), 4)
+    return crop((name, *bar(ratio, room), text), columns)
 
 
 def _mib(rate_bytes_s: float | None) -> float | None:

@@ -54,7 +54,7 @@ def state_note(model: ModelStatus, view: View) -> Line:
 def nothing(view: View, width: int) -> Block:
     if view.status is None:
         told, advice = f"nothing known of {view.url} yet", "start a server there with "
-        if view.is_taken:
+        if view.is_refused:
             return _dim(told, width)
         return [*_dim(told, width), *_with_command(advice, "edgellm up", width)]
     if view.status.download is not None:

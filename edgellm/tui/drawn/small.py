@@ -6,7 +6,7 @@ A line for each thing, the most important first; what is below the last row is l
 from edgellm.status import RATE_WINDOW_S, DeviceStatus, ModelStatus
 from edgellm.tui.drawn import numbers
 from edgellm.tui.drawn.devices import labels
-from edgellm.tui.drawn.lines import Block, Line, Span, crop, fit, joined, pad, wrap
+from edgellm.tui.drawn.lines import Block, Line, Span, crop, fit, joined, pad, width_of, wrap
 from edgellm.tui.drawn.model import nothing, state_note, stream_speed, trouble, used_cells
 from edgellm.tui.view import View
 
@@ -26,7 +26,7 @@ def small_screen(view: View, columns: int, rows: int, whole: str) -> Block:
 
 def _model(model: ModelStatus, view: View, width: int) -> Block:
     note = state_note(model, view)
-    room = max(width - sum(len(span.text) for span in note) - 2, 0)
+    room = max(width - width_of(note) - 2, 0)
     full = numbers.percent(numbers.ratio(model.n_cells_used, model.n_cells))
     beside = width - _LABEL_COLUMNS
     mean = f"tok/s, {RATE_WINDOW_S:.0f} s mean"
@@ -52,8 +52,8 @@ def _device(device: DeviceStatus, label: str, width: int) -> Line:
     ]
     if device.throttle:
         facts.insert(0, "! throttled")
-    name = f"{fit(label, max(width // 3, _LABEL_COLUMNS))} "
-    return (Span(name, "label"), Span(joined(facts, width - len(name))))
+    name = Span(f"{fit(label, max(width // 3, _LABEL_COLUMNS))} ", "label")
+    return (name, Span(joined(facts, width - width_of((name,)))))
 
 
 def _labelled(label: str, text: str) -> Line:

@@ -71,8 +71,8 @@ class Follower(App[None]):
             try:
                 status = await self.server.status()
             except (NotServing, ConfigError) as error:  # settings may break while it is watched
-                is_taken = isinstance(error, Stranger | KeyRefused | ConfigError)
-                self.view = self.view.lost(str(error), is_taken=is_taken)
+                is_refused = isinstance(error, Stranger | KeyRefused | ConfigError)
+                self.view = self.view.lost(str(error), is_refused=is_refused)
                 due_s = asked_s
                 await asyncio.sleep(backoff.wait_s())
             else:

@@ -230,6 +230,12 @@ def test_a_download_shows_bytes_rate_and_time_left():
     assert "stopped: disk full" in shown([download_line(downloading(error="disk full"), 80)])
 
 
+def test_a_name_of_wide_letters_pushes_nothing_out_of_a_line():
+    line = download_line(downloading(name="通义千问三十亿"), 80)
+    assert shown([line]).rstrip().endswith("left")
+    assert width_of(line) == 80
+
+
 def test_the_plan_of_a_cpu_says_so():
     on_cpu = model(plan=plan(n_gpu_layers=0))
 
