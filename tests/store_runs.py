@@ -10,12 +10,12 @@ from pathlib import Path
 from hub_server import HubServer
 
 from edgellm.models.fetching.hub import HuggingFaceHub, Repository
-from edgellm.models.fetching.terms import Terms
+from edgellm.models.fetching.policy import DownloadPolicy
 from edgellm.models.names import ModelFiles, choose_files
 from edgellm.models.store import Store
 
 REPO = "org/tiny-GGUF"
-FAST = Terms(first_pause_s=0.001, max_tries=3)
+FAST = DownloadPolicy(first_pause_s=0.001, max_tries=3)
 DATA = random.Random(3).randbytes(600_000)
 
 
@@ -25,7 +25,7 @@ def look(hub: HuggingFaceHub, quant: str | None = None) -> tuple[Repository, Mod
 
 
 def fetch(store: Store, hub: HuggingFaceHub, quant: str | None = None, **options: object) -> Path:
-    given: dict[str, object] = {"terms": FAST} | options
+    given: dict[str, object] = {"policy": FAST} | options
     return store.fetch(hub, *look(hub, quant), **given)  # type: ignore[arg-type]
 
 
@@ -42,7 +42,7 @@ def leftovers(store: Store) -> list[str]:
 FETCH_SLOWLY = """
     import sys
     from pathlib import Path
-    from edgellm.models.fetching.terms import Terms
+    from edgellm.models.fetching.policy import DownloadPolicy
     from edgellm.models.fetching.hub import HuggingFaceHub
     from edgellm.models.names import choose_files
     from edgellm.models.store import Store
@@ -50,8 +50,8 @@ FETCH_SLOWLY = """
     endpoint, root, repo, rate = sys.argv[1:]
     hub = HuggingFaceHub(endpoint=endpoint, token="", offline=False)
     repository = hub.list_files(repo)
-    terms = Terms(limit_rate_bytes_s=float(rate) or None)
-    path = Store(Path(root)).fetch(hub, repository, choose_files(repository.listing), terms=terms)
+    policy = DownloadPolicy(limit_rate_bytes_s=float(rate) or None)
+    path = Store(Path(root)).fetch(hub, repository, choose_files(repository.listing), policy=policy)
     print(path)
 """
 

@@ -27,7 +27,7 @@ from edgellm.models.fetching.download import (
 )
 from edgellm.models.fetching.hub import Hub, Repository
 from edgellm.models.fetching.journal import part_of
-from edgellm.models.fetching.terms import Terms
+from edgellm.models.fetching.policy import DownloadPolicy
 from edgellm.models.hubs import address_of
 from edgellm.models.names import (
     MAIN,
@@ -48,7 +48,7 @@ from edgellm.models.stored import (
     snapshots_in,
 )
 
-_DEFAULT_TERMS: Final = Terms()
+_DEFAULT_POLICY: Final = DownloadPolicy()
 
 
 class Store:
@@ -97,7 +97,7 @@ class Store:
         model: ModelFiles,
         *,
         beside: Sequence[RepoFile] = (),
-        terms: Terms = _DEFAULT_TERMS,
+        policy: DownloadPolicy = _DEFAULT_POLICY,
         progress: Progress = lambda done, total, rate: None,
         told_at_s: float | None = None,
     ) -> Path:
@@ -116,7 +116,7 @@ class Store:
             folder.note_hub(repository.commit, repository.hub)
             missing = [file for file in files if not folder.holds(repository.commit, file)]
             check_space(folder.path, sum(_missing_bytes(folder, file) for file in missing))
-            for file in _download_each(hub, folder, files, missing, terms, progress):
+            for file in _download_each(hub, folder, files, missing, policy, progress):
                 # at once: `remove` finds by its link what is here of a download that breaks off
                 folder.link(repository.commit, file, self._link_methods)
             if repository.revision != repository.commit:
@@ -228,7 +228,7 @@ def _download_each(
     folder: RepoFolder,
     files: Sequence[RepoFile],
     missing: Sequence[RepoFile],
-    terms: Terms,
+    policy: DownloadPolicy,
     progress: Progress,
 ) -> Iterator[RepoFile]:
     """Each file when it is here. Progress counts the missing ones."""
@@ -242,7 +242,7 @@ def _download_each(
             digest = Digest.of(file)
             blob = folder.blob(digest)
             if not is_complete(blob, digest):
-                download(hub, file, blob, folder.lock(digest.hex), terms, all_together)
+                download(hub, file, blob, folder.lock(digest.hex), policy, all_together)
             before_bytes += file.size_bytes
             progress(before_bytes, total_bytes, None)
         yield file

@@ -124,7 +124,7 @@ def test_a_projector_goes_with_the_last_model_that_sees_through_it(
     for quant in ("Q8_0", "Q4_0"):
         repository, model = look(hub, quant)
         path = store.fetch(
-            hub, repository, model, beside=[repository.listing.sidecars[0].file], terms=FAST
+            hub, repository, model, beside=[repository.listing.sidecars[0].file], policy=FAST
         )
     other = path.with_name("mmproj-BF16.gguf")  # somebody else's wish, while a model is here
     other.write_bytes(b"theirs")
@@ -143,10 +143,10 @@ def test_the_projector_of_a_model_that_is_on_its_way_stays(
     server.add(REPO, "tiny-Q4_0.gguf", DATA[:1000])
     server.add(REPO, "mmproj-F16.gguf", DATA[:300_000])
     beside = [look(hub)[0].listing.sidecars[0].file]
-    path = store.fetch(hub, *look(hub, "Q4_0"), beside=beside, terms=FAST)
+    path = store.fetch(hub, *look(hub, "Q4_0"), beside=beside, policy=FAST)
     server.faults.extend([Cut(100_000), *[Status(503)] * 3])
     with pytest.raises(NetworkError):
-        store.fetch(hub, *look(hub, "Q8_0"), beside=beside, terms=FAST)
+        store.fetch(hub, *look(hub, "Q8_0"), beside=beside, policy=FAST)
     assert store.remove(HubReference(REPO, "Q4_0")) == 1000
     assert path.with_name("mmproj-F16.gguf").exists()
     part = store.partials()[0].done_bytes
@@ -159,7 +159,7 @@ def test_a_projector_stays_while_another_tool_fetches_into_its_repository(
     """Nobody knows what comes: it may be the model that sees through it."""
     server.add(REPO, "mmproj-F16.gguf", DATA[:300_000])
     beside = [look(hub)[0].listing.sidecars[0].file]
-    path = store.fetch(hub, *look(hub), beside=beside, terms=FAST)
+    path = store.fetch(hub, *look(hub), beside=beside, policy=FAST)
     with locked(RepoFolder(store.root, REPO).lock("f" * 64)):
         assert path.with_name("mmproj-F16.gguf") not in store.places(HubReference(REPO))
         assert store.remove(HubReference(REPO)) == len(DATA)
@@ -175,7 +175,7 @@ def test_models_are_told_apart_by_their_labels_and_by_their_files_where_those_do
         server.add(REPO, name, DATA[:1000] + name.encode())
     repository = hub.list_files(REPO)
     for model in repository.listing.models:
-        store.fetch(hub, repository, model, terms=FAST)
+        store.fetch(hub, repository, model, policy=FAST)
     with pytest.raises(BadRequest, match=r"Q8_0, a-Q4_0\.gguf, b-Q4_0\.gguf") as asked:
         store.remove(HubReference(REPO))
     assert asked.value.hint == "say which: add :QUANT or /FILE"
@@ -208,7 +208,7 @@ def test_models_that_no_label_tells_apart_are_listed_and_removed_by_their_files(
         server.add(REPO, name, DATA[: 1000 + len(server.repos[REPO])])
     repository = hub.list_files(REPO)
     for name in names:
-        store.fetch(hub, repository, choose_files(repository.listing, file=name), terms=FAST)
+        store.fetch(hub, repository, choose_files(repository.listing, file=name), policy=FAST)
     with pytest.raises(BadRequest, match=", ".join(names)) as asked:
         store.remove(HubReference(REPO))
     assert asked.value.hint == "say which: add /FILE"
@@ -244,7 +244,7 @@ def test_what_has_come_of_a_newer_one_that_broke_off_is_not_older(
         server.repos[REPO] = {first: data, last: data[1:]}
         repository, model = look(hub)
         beside = [side.file for side in repository.listing.sidecars]
-        return store.fetch(hub, repository, model, beside=beside, terms=FAST)
+        return store.fetch(hub, repository, model, beside=beside, policy=FAST)
 
     older, newer = DATA[:1000], DATA[-2000:]
     pull(older)

@@ -18,7 +18,7 @@ from store_runs import (
 from edgellm.errors import NetworkError, Offline, StorageError
 from edgellm.models.fetching.cache_layout import RepoFolder
 from edgellm.models.fetching.hub import HuggingFaceHub, Repository
-from edgellm.models.fetching.terms import Pace, Terms
+from edgellm.models.fetching.policy import DownloadPolicy, Pace
 from edgellm.models.names import HubReference, ModelFiles, RepoFile, choose_files
 from edgellm.models.store import Store
 
@@ -173,14 +173,14 @@ def test_a_model_is_not_whole_before_its_projector_is(
     beside = [repository.listing.sidecars[0].file]
     server.faults.extend([Cut(100_000), *[Status(503)] * 3])
     with pytest.raises(NetworkError):
-        store.fetch(hub, repository, model, beside=beside, terms=FAST)
+        store.fetch(hub, repository, model, beside=beside, policy=FAST)
     assert store.list() == ()
     assert [part.file for part in store.partials()] == ["mmproj-F16.gguf"]
     server.faults.extend([NoRanges(), Cut(100_000), *[Status(503)] * 3])
     with pytest.raises(NetworkError):
-        store.fetch(hub, repository, model, beside=beside, terms=FAST)
+        store.fetch(hub, repository, model, beside=beside, policy=FAST)
     assert store.list() == ()
-    path = store.fetch(hub, repository, model, beside=beside, terms=FAST)
+    path = store.fetch(hub, repository, model, beside=beside, policy=FAST)
     assert path.read_bytes() == DATA
     assert path.with_name("mmproj-F16.gguf").read_bytes() == DATA[:300_000]
 
@@ -202,7 +202,7 @@ def test_a_merged_model_is_served_and_an_adapter_is_not_whatever_they_are_called
     for repo, data in (("org/merged", llama_bytes()), ("org/lora", gguf_bytes(header, []))):
         server.add(repo, "X-lora-Q8_0.gguf", data)
         repository = hub.list_files(repo)
-        store.fetch(hub, repository, choose_files(repository.listing), terms=FAST)
+        store.fetch(hub, repository, choose_files(repository.listing), policy=FAST)
     assert [model.name for model in store.list()] == ["hf.co/org/merged:Q8_0"]
     assert store.find(HubReference("org/merged"))
     assert store.find(HubReference("org/lora")) is None
@@ -235,7 +235,7 @@ def test_a_rate_limit_is_kept():
     def sleep(seconds: float) -> None:
         clock[0] += seconds
 
-    pace = Pace(Terms(limit_rate_bytes_s=1000, sleep=sleep, now=lambda: clock[0]))
+    pace = Pace(DownloadPolicy(limit_rate_bytes_s=1000, sleep=sleep, now=lambda: clock[0]))
     rates = [pace.passed(250) for _ in range(40)]
     assert clock[0] == pytest.approx(10, rel=0.05)
     assert rates[-1] == pytest.approx(1000, rel=0.05)
@@ -243,7 +243,7 @@ def test_a_rate_limit_is_kept():
 
 def test_the_rate_is_that_of_the_last_seconds():
     clock = [0.0]
-    pace = Pace(Terms(now=lambda: clock[0]))
+    pace = Pace(DownloadPolicy(now=lambda: clock[0]))
     assert pace.passed(0) is None
     for _ in range(20):
         clock[0] += 1

@@ -182,7 +182,7 @@ def test_what_is_for_another_users_eyes_hides_nothing_else(
 ):
     server.add("org/other", "m-Q8_0.gguf", DATA[:1000])
     repository = hub.list_files("org/other")
-    theirs = store.fetch(hub, repository, repository.listing.models[0], terms=FAST)
+    theirs = store.fetch(hub, repository, repository.listing.models[0], policy=FAST)
     own = fetch(store, hub)
     folder = theirs.parents[2]
     for shut in (folder, folder / "snapshots", folder / "blobs"):

@@ -10,7 +10,7 @@ from store_runs import DATA, REPO, fetch, fetching_process, leftovers, ranges, w
 from edgellm.errors import NetworkError
 from edgellm.models.fetching.hub import HuggingFaceHub
 from edgellm.models.fetching.journal import journal_of
-from edgellm.models.fetching.terms import Terms
+from edgellm.models.fetching.policy import DownloadPolicy
 from edgellm.models.names import HubReference
 from edgellm.models.store import Store
 
@@ -186,7 +186,7 @@ def test_a_hub_that_asks_for_an_hour_is_given_a_minute(server: HubServer, store:
     slept: list[float] = []
     server.faults.append(Status(429, (("Retry-After", "3600"),)))
     with HuggingFaceHub(endpoint=server.endpoint, token="", offline=False) as hub:
-        fetch(store, hub, terms=Terms(sleep=slept.append))
+        fetch(store, hub, policy=DownloadPolicy(sleep=slept.append))
     assert slept == [60.0]
 
 
@@ -200,7 +200,7 @@ def test_while_it_waits_to_try_again_nothing_comes_and_that_is_told(
         fetch(
             store,
             hub,
-            terms=Terms(sleep=lambda seconds: waited.append(told[-1:])),
+            policy=DownloadPolicy(sleep=lambda seconds: waited.append(told[-1:])),
             progress=lambda done, total, rate: told.append(rate),
         )
     assert waited == [[0.0]]

@@ -382,14 +382,14 @@ def fetch_files(
     progress: "Progress",
     projector: RepoFile | None,
 ) -> Path:
-    from edgellm.models.fetching.terms import Terms
+    from edgellm.models.fetching.policy import DownloadPolicy
 
     rate = parse_bytes(config.limit_rate) if config.limit_rate else None
     return store_of(config).fetch(
         hub,
         repository,
         model,
-        terms=Terms(limit_rate_bytes_s=rate),
+        policy=DownloadPolicy(limit_rate_bytes_s=rate),
         progress=progress,
         beside=(projector,) if projector else (),
     )

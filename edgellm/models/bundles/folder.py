@@ -33,7 +33,7 @@ from edgellm.models.bundles.signing import Signed, signed
 from edgellm.models.fetching.digest import Digest, hashed
 from edgellm.models.fetching.download import Progress, check_space
 from edgellm.models.fetching.journal import Part, drop, part_of
-from edgellm.models.fetching.terms import Pace, Terms
+from edgellm.models.fetching.policy import DownloadPolicy, Pace
 
 _MODE: Final = 0o644
 _OTHER_README: Final = f"edgellm-{README}"
@@ -164,7 +164,7 @@ class _Writer:
         files = [
             (model, file) for model, file in self.manifest.files if missing & {*_names(model, file)}
         ]
-        total, done, pace = sum(file.size_bytes for _, file in files), 0, Pace(Terms())
+        total, done, pace = sum(file.size_bytes for _, file in files), 0, Pace(DownloadPolicy())
 
         def passed(n_bytes: int) -> None:
             nonlocal done

@@ -12,13 +12,13 @@ from edgellm.models.bundles.reading import Bundle
 from edgellm.models.fetching.cache_layout import RepoFolder, is_commit
 from edgellm.models.fetching.download import Progress, check_space
 from edgellm.models.fetching.hub import Repository
-from edgellm.models.fetching.terms import Terms
+from edgellm.models.fetching.policy import DownloadPolicy
 from edgellm.models.names import MAIN, HubReference, RepoFile
 from edgellm.models.store import Store
 from edgellm.values import frozen
 
 _NOBODY_KNOWS_S: Final = 0.0  # when it was told; whatever a hub tells is newer
-_TERMS: Final = Terms(max_contents=1)  # a stick says the same the second time
+_POLICY: Final = DownloadPolicy(max_contents=1)  # a stick says the same the second time
 
 
 @frozen
@@ -94,7 +94,7 @@ def bring(
             repository,
             model.model,
             beside=model.beside,
-            terms=_TERMS,
+            policy=_POLICY,
             progress=progress,
             told_at_s=told_at_s,
         )

@@ -22,7 +22,7 @@ from edgellm.models.bundles.sources import TarSource
 from edgellm.models.bundles.ssh_keygen import Signature, sign
 from edgellm.models.bundles.tar import END, header, padding
 from edgellm.models.fetching.download import Progress, check_space
-from edgellm.models.fetching.terms import Pace, Terms
+from edgellm.models.fetching.policy import DownloadPolicy, Pace
 
 SUFFIX: Final = ".tar"
 _PART: Final = ".part"
@@ -101,7 +101,7 @@ def write_tar(
     """Raises OSError, StorageError, BadGGUF, BadBundle: then what has gone out is no whole tar."""
     for block in _head(manifest, signature):
         _write(out, block)
-    total, done, pace = manifest.size_bytes, 0, Pace(Terms())
+    total, done, pace = manifest.size_bytes, 0, Pace(DownloadPolicy())
     made_at_s = int(manifest.made_at.timestamp())
     for model, file in manifest.files:
         parts = model.parts(file)

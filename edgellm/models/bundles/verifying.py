@@ -17,7 +17,7 @@ from edgellm.models.bundles.reading import Bundle, reading
 from edgellm.models.fetching.cache_layout import RepoFolder
 from edgellm.models.fetching.digest import feed
 from edgellm.models.fetching.download import Progress
-from edgellm.models.fetching.terms import Pace, Terms
+from edgellm.models.fetching.policy import DownloadPolicy, Pace
 from edgellm.models.stored import StoredModel
 from edgellm.values import frozen
 
@@ -39,7 +39,7 @@ class Reading:
 
     def __init__(self, total_bytes: int, progress: Progress) -> None:
         self._total_bytes, self._progress = total_bytes, progress
-        self._done_bytes, self._pace = 0, Pace(Terms())
+        self._done_bytes, self._pace = 0, Pace(DownloadPolicy())
         self.known: dict[Path, Verdict] = {}  # by the blob
 
     def passed(self, n_bytes: int) -> None:

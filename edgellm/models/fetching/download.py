@@ -18,7 +18,7 @@ from edgellm.models.fetching.digest import Digest, feed
 from edgellm.models.fetching.hub import Hub
 from edgellm.models.fetching.journal import Part, drop, part_of
 from edgellm.models.fetching.lock import locked
-from edgellm.models.fetching.terms import Pace, Terms
+from edgellm.models.fetching.policy import DownloadPolicy, Pace
 from edgellm.models.names import RepoFile
 from edgellm.units import format_bytes
 
@@ -29,7 +29,7 @@ _SPARE_BYTES: Final = 16 << 20  # a disk filled to its last byte breaks other th
 
 
 def download(
-    hub: Hub, file: RepoFile, blob: Path, lock: Path, terms: Terms, progress: Progress
+    hub: Hub, file: RepoFile, blob: Path, lock: Path, policy: DownloadPolicy, progress: Progress
 ) -> None:
     """Puts the file's content under `blob`. Raises NetworkError, StorageError, Offline.
 
@@ -47,23 +47,23 @@ def download(
                 return  # another process was faster
             with Part(blob, digest, file.path, hub=file.hub) as part:
                 check_space(blob.parent, digest.size_bytes - part.done_bytes)
-                _Download(hub, file, part, terms, progress).run()
+                _Download(hub, file, part, policy, progress).run()
     except OSError as error:
         raise storage_error(error, blob.parent) from error
 
 
 class _Download:
     def __init__(
-        self, hub: Hub, file: RepoFile, part: Part, terms: Terms, progress: Progress
+        self, hub: Hub, file: RepoFile, part: Part, policy: DownloadPolicy, progress: Progress
     ) -> None:
-        self.hub, self.file, self.part, self.terms = hub, file, part, terms
-        self.progress, self.pace = progress, Pace(terms)
+        self.hub, self.file, self.part, self.policy = hub, file, part, policy
+        self.progress, self.pace = progress, Pace(policy)
         self.hasher = part.digest.hasher()
 
     def run(self) -> None:
         for done in feed(self.hasher, self.part.path):
             self.progress(done, self.file.size_bytes, None)
-        for _ in range(self.terms.max_contents):
+        for _ in range(self.policy.max_contents):
             self._fill()
             if self.hasher.hexdigest() == self.part.digest.hex:
                 self.part.publish()
@@ -86,9 +86,9 @@ class _Download:
             if self.part.done_bytes >= self.file.size_bytes:
                 return
             n_tries = 0 if self.part.done_bytes > before else n_tries + 1
-            pause_s = self.terms.pause_s(failure, n_tries)
+            pause_s = self.policy.pause_s(failure, n_tries)
             self.progress(self.part.done_bytes, self.file.size_bytes, 0.0)
-            self.terms.sleep(pause_s)
+            self.policy.sleep(pause_s)
 
     def _stream_once(self) -> TransientError:
         """Takes what one connection gives; returns why it ended."""

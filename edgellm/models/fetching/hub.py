@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from huggingface_hub.errors import HfHubHTTPError
 
     from edgellm.models.fetching.http_range import RangeClient
-    from edgellm.models.fetching.terms import Terms
+    from edgellm.models.fetching.policy import DownloadPolicy
 
 T = TypeVar("T")
 
@@ -115,7 +115,7 @@ class HttpHub(ABC):
     Offline before any socket is opened."""
 
     name: HubName
-    terms: "Terms | None" = None  # of what is asked before a download; None: WAITED_FOR
+    policy: "DownloadPolicy | None" = None  # of what is asked before a download; None: INTERACTIVE
 
     def __init__(
         self,
@@ -153,7 +153,7 @@ class HttpHub(ABC):
     def _with_retries(self, ask: Callable[[], T]) -> T:
         """Tries again where the hub is busy or hangs up, but not where it can't be reached."""
         from edgellm.models.fetching.http_client import Unreachable
-        from edgellm.models.fetching.terms import WAITED_FOR
+        from edgellm.models.fetching.policy import INTERACTIVE
 
         n_tries = 0
         while True:
@@ -163,7 +163,7 @@ class HttpHub(ABC):
                 raise
             except TransientError as failure:
                 n_tries += 1
-                (self.terms or WAITED_FOR).rest(failure, n_tries)
+                (self.policy or INTERACTIVE).rest(failure, n_tries)
 
     def _check_endpoint(self, repo: str) -> None:
         """Raises Offline, and ConfigError where the environment names no valid address."""

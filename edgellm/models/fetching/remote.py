@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 from edgellm.errors import BadGGUF, NetworkError, TransientError
 from edgellm.models.fetching.hub import Hub
-from edgellm.models.fetching.terms import WAITED_FOR
+from edgellm.models.fetching.policy import INTERACTIVE
 from edgellm.models.gguf.header import GGUFHeader, NeedBytes, parse_header
 from edgellm.models.gguf.siblings import Sibling, read_behind, sibling_of
 from edgellm.models.names import ModelFiles, RepoFile, family
@@ -142,7 +142,7 @@ def _range(hub: Hub, file: RepoFile, start: int, end: int) -> bytes:
             return hub.read_range(file.url, start, end)
         except TransientError as failure:
             n_tries += 1
-            WAITED_FOR.rest(failure, n_tries)
+            INTERACTIVE.rest(failure, n_tries)
 
 
 def _chunks(hub: Hub, file: RepoFile) -> Iterator[bytes]:
@@ -156,7 +156,7 @@ def _chunks(hub: Hub, file: RepoFile) -> Iterator[bytes]:
                 yield chunk
         except TransientError as failure:
             n_tries = 0 if at > before else n_tries + 1
-            WAITED_FOR.rest(failure, n_tries)
+            INTERACTIVE.rest(failure, n_tries)
         else:
             if at == before:
                 return

@@ -159,7 +159,7 @@ def test_what_is_here_is_shown_where_its_hub_cannot_be_reached(
 ):
     fetch_model(NAME, config, is_quiet=True)
     monkeypatch.setenv("MODELSCOPE_ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.setattr(ModelScopeHub, "terms", FAST)
+    monkeypatch.setattr(ModelScopeHub, "policy", FAST)
     assert about(REPO, config).source == f"modelscope.cn/{REPO}"
     assert "here is what lies on this disk" in capsys.readouterr().err
     with pytest.raises(NetworkError):

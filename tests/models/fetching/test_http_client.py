@@ -47,7 +47,7 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def asking(kind: type[HttpHub], endpoint: str) -> Iterator[HttpHub]:
     with kind(endpoint=endpoint, token="", offline=False, stall_timeout_s=5.0) as hub:
         if isinstance(hub, ModelScopeHub):
-            hub.terms = FAST
+            hub.policy = FAST
         yield hub
 
 
@@ -134,7 +134,7 @@ def test_a_proxy_before_a_mirror_of_the_lan_is_named_with_the_way_around_it(
 ):
     with proxy(status) as address, asking(HuggingFaceHub, "http://mirror.example:8485") as hub:
         monkeypatch.setenv("HTTP_PROXY", address)
-        hub.terms = FAST
+        hub.policy = FAST
         with pytest.raises(NetworkError, match=said) as raised:
             hub.list_files(REPO)  # type: ignore[attr-defined]
         assert "NO_PROXY=mirror.example leads around it" in raised.value.hint

@@ -35,7 +35,7 @@ def client(server: HubServer) -> Iterator[Make]:
             given = {"endpoint": server.endpoint, "token": "", "offline": False}
             given |= {"stall_timeout_s": 0.5} | options
             hub = made.enter_context(HuggingFaceHub(**given))
-            hub.terms = FAST
+            hub.policy = FAST
             return hub
 
         yield make

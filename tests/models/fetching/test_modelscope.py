@@ -39,7 +39,7 @@ def client(server: ModelScopeServer) -> Iterator[Make]:
             given = {"endpoint": server.endpoint, "token": "", "offline": False}
             given |= {"stall_timeout_s": 0.5} | options
             hub = made.enter_context(ModelScopeHub(**given))
-            hub.terms = FAST
+            hub.policy = FAST
             return hub
 
         yield make
@@ -244,7 +244,7 @@ def test_a_hub_that_is_not_there_is_told_with_the_other_ways():
     with ModelScopeServer() as gone:
         endpoint = gone.endpoint
     with ModelScopeHub(endpoint=endpoint, token="", offline=False) as hub:
-        hub.terms = FAST
+        hub.policy = FAST
         with pytest.raises(NetworkError) as raised:
             hub.list_files(REPO)
     assert "EDGELLM_HUB=huggingface" in raised.value.hint
@@ -266,7 +266,7 @@ def test_a_download_is_resumed_and_checked_as_from_any_hub(
     hub = client()
     repository = hub.list_files(REPO)
     server.faults.extend(faults)
-    path = store.fetch(hub, repository, choose_files(repository.listing), terms=FAST)
+    path = store.fetch(hub, repository, choose_files(repository.listing), policy=FAST)
     assert path.read_bytes() == DATA
     assert path.parts[-3:] == (server.commit(REPO), "Q8_0", "tiny-Q8_0.gguf")
     assert not server.faults
@@ -278,7 +278,7 @@ def test_a_part_of_status_200_goes_on_where_the_download_stopped(
     hub = client()
     repository = hub.list_files(REPO)
     server.faults.extend([Cut(1000), Part(200)])
-    store.fetch(hub, repository, choose_files(repository.listing), terms=FAST)
+    store.fetch(hub, repository, choose_files(repository.listing), policy=FAST)
     asked = [one.range for one in server.requests if one.path.startswith("/cdn/")]
     assert asked == [None, "bytes=1000-"]
 
@@ -290,7 +290,7 @@ def test_a_digest_that_is_not_the_hubs_twice_is_told_and_nothing_is_kept(
     repository = hub.list_files(REPO)
     server.faults.extend([Corrupt(5), Corrupt(6)])
     with pytest.raises(NetworkError, match="came twice with a content that is not the hub's"):
-        store.fetch(hub, repository, choose_files(repository.listing), terms=FAST)
+        store.fetch(hub, repository, choose_files(repository.listing), policy=FAST)
     assert store.list() == ()
 
 

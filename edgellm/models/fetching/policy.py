@@ -13,7 +13,7 @@ _MAX_PAUSE_S: Final = 30.0
 
 
 @frozen
-class Terms:
+class DownloadPolicy:
     """A download's policy. `sleep` and `now` are the clock; tests bring their own."""
 
     limit_rate_bytes_s: float | None = None
@@ -37,31 +37,31 @@ class Terms:
         return min(failure.retry_after_s or pause_s, self.max_retry_after_s)
 
 
-WAITED_FOR: Final = Terms(max_tries=3, max_retry_after_s=10.0)  # where a person waits
+INTERACTIVE: Final = DownloadPolicy(max_tries=3, max_retry_after_s=10.0)  # where a person waits
 
 
 @dataclass(slots=True)
 class Pace:
     """Measures the rate over the last `window_s` and keeps it under the policy's limit."""
 
-    terms: Terms
+    policy: DownloadPolicy
     window_s: float = 5.0
     _marks: deque[tuple[float, int]] = field(default_factory=deque)
     _bytes: int = 0
 
     def passed(self, n_bytes: int) -> float | None:
         """Counts `n_bytes` more and sleeps where that is too fast. Bytes/s; None: not known yet."""
-        now = self.terms.now()
+        now = self.policy.now()
         if not self._marks:
             self._marks.append((now, 0))
         self._bytes += n_bytes
-        limit = self.terms.limit_rate_bytes_s
+        limit = self.policy.limit_rate_bytes_s
         if limit:
             oldest_s, oldest_bytes = self._marks[0]
             ahead_s = (self._bytes - oldest_bytes) / limit - (now - oldest_s)
             if ahead_s > 0:
-                self.terms.sleep(ahead_s)
-                now = self.terms.now()
+                self.policy.sleep(ahead_s)
+                now = self.policy.now()
         self._marks.append((now, self._bytes))
         while len(self._marks) > 2 and self._marks[0][0] < now - self.window_s:
             self._marks.popleft()
