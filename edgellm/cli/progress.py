@@ -9,7 +9,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self, TextIO
 
-from edgellm.tui.terminal import can_draw, columns, draw_over
+from edgellm.tui.terminal import can_draw, columns, cut, draw_over, n_cells
 from edgellm.units import DASH, format_bytes, format_seconds
 
 _DRAW_EVERY_S = 0.1
@@ -100,17 +100,18 @@ def progress_text(
     if n_columns is None:
         return f"{name} {bar(ratio, _BAR_CELLS)} {figures}"
     room = n_columns - len(figures) - 1  # for the name, and for a bar and its blank
-    n_cells = min(_BAR_CELLS, room - len(name) - 1)
-    if n_cells >= _LEAST_BAR_CELLS:
-        return f"{name} {bar(ratio, n_cells)} {figures}"
+    n_bar = min(_BAR_CELLS, room - n_cells(name) - 1)
+    if n_bar >= _LEAST_BAR_CELLS:
+        return f"{name} {bar(ratio, n_bar)} {figures}"
     if room < 2:
         return figures.strip()[: max(0, n_columns)]
-    return f"{name if len(name) <= room else '…' + name[1 - room :]} {figures}"
+    shown = name if n_cells(name) <= room else f"…{cut(name[::-1], room - 1)[::-1]}"
+    return f"{shown} {figures}"
 
 
-def bar(ratio: float, n_cells: int) -> str:
-    filled = int(n_cells * ratio)
-    return "█" * filled + "·" * (n_cells - filled)
+def bar(ratio: float, width: int) -> str:
+    filled = int(width * ratio)
+    return "█" * filled + "·" * (width - filled)
 
 
 def goes_on(done_bytes: int, total_bytes: int, what: str = "download") -> str | None:

@@ -4,8 +4,9 @@ A word is held back until it is whole. A block of code keeps its lines as they a
 gets no breaks that are not in it. Pure.
 """
 
-import unicodedata
 from collections.abc import Callable
+
+from edgellm.tui.terminal import n_cells
 
 _FENCE = "```"
 
@@ -37,10 +38,10 @@ class WordWrap:
             done = self._placed()
             self._blanks += char
             return done
-        n_cells = _cells(char)
-        done = self._placed() if n_cells == 2 else ""  # Chinese has no blanks
+        n_char = n_cells(char)
+        done = self._placed() if n_char == 2 else ""  # Chinese has no blanks
         self._word += char
-        self._n_word += n_cells
+        self._n_word += n_char
         return done + (self._placed() if self._n_word >= self._columns() else "")
 
     def _placed(self) -> str:
@@ -61,9 +62,9 @@ class WordWrap:
         """As the terminal does, which breaks a line where it is full."""
         n_columns = self._columns()
         for char in text:
-            n_cells = _cells(char)
-            self._n_written = n_cells + (
-                self._n_written if self._n_written + n_cells <= n_columns else 0
+            n_char = n_cells(char)
+            self._n_written = n_char + (
+                self._n_written if self._n_written + n_char <= n_columns else 0
             )
 
     def _broken(self) -> str:
@@ -72,9 +73,3 @@ class WordWrap:
             self._in_code = not self._in_code
         self._n_written, self._blanks, self._line_begin = 0, "", ""
         return f"{done}\n"
-
-
-def _cells(char: str) -> int:
-    if unicodedata.combining(char) or char in "\u200c\u200d\ufe0e\ufe0f":
-        return 0
-    return 2 if unicodedata.east_asian_width(char) in "WF" else 1

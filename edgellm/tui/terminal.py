@@ -6,6 +6,8 @@ written lines be drawn over, and does whoever sits there want colours.
 
 import os
 import select
+import unicodedata
+from itertools import accumulate, takewhile
 from typing import TextIO
 
 _CANNOT_DRAW = ("", "dumb")  # an editor's shell window, a serial console, `env -i`
@@ -40,10 +42,27 @@ def columns(out: TextIO) -> int:
         return _COLUMNS
 
 
+def n_cells(text: str) -> int:
+    """How many a terminal gives it: two to a wide letter (Chinese), none to a mark on another."""
+    return sum(map(_n_cells, text))
+
+
+def _n_cells(char: str) -> int:
+    if unicodedata.combining(char) or char in "\u200c\u200d\ufe0e\ufe0f":
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
+def cut(text: str, most: int) -> str:
+    """As much of its begin as `most` cells hold."""
+    taken = accumulate(map(_n_cells, text))
+    return text[: sum(1 for _ in takewhile(lambda n: n <= most, taken))]
+
+
 def draw_over(out: TextIO, line: str = "") -> None:
     """In place of the line that stands there, which is gone then. Never wider than the terminal: a
     line that wraps can't be drawn over."""
-    print(f"\r\x1b[K{line[: columns(out) - 1]}", end="", file=out, flush=True)
+    print(f"\r\x1b[K{cut(line, columns(out) - 1)}", end="", file=out, flush=True)
 
 
 def is_gone(stream: TextIO | None) -> bool:

@@ -4,6 +4,7 @@ import pytest
 
 from edgellm.cli.progress import ProgressLine, goes_on, progress_text
 from edgellm.errors import NetworkError
+from edgellm.tui.terminal import n_cells
 
 
 @pytest.fixture(autouse=True)
@@ -76,6 +77,14 @@ def test_a_line_is_never_wider_than_the_terminal(name, n_columns):
     assert len(text) <= n_columns
     assert "8%" in text
     assert name in text or n_columns < len(name) + 60
+
+
+@pytest.mark.parametrize("n_columns", range(50, 90, 7))
+def test_nor_is_one_with_a_name_of_wide_letters(n_columns):
+    text = progress_text("/media/通义千问三十亿", 3 << 30, 40 << 30, 24 << 20, n_columns)
+
+    assert n_cells(text) <= n_columns
+    assert "8%" in text
 
 
 def test_the_bar_gets_shorter_before_the_name_loses_its_beginning():

@@ -9,9 +9,11 @@ import pytest
 from edgellm.tui.terminal import (
     can_draw,
     columns,
+    cut,
     has_style,
     is_gone,
     is_in_front,
+    n_cells,
     why_not_drawn,
 )
 
@@ -70,6 +72,11 @@ def test_the_width_is_the_environments_or_the_terminals_or_80(monkeypatch):
     os.close(master)
     monkeypatch.setenv("COLUMNS", "many")
     assert columns(io.StringIO()) == 80
+
+
+def test_wide_letters_take_two_cells_and_marks_on_letters_none():
+    assert n_cells("千b\u0301") == 3
+    assert [cut("a千b", n) for n in range(5)] == ["", "a", "a", "a千", "a千b"]
 
 
 def test_a_terminal_whose_window_was_closed_is_gone():
