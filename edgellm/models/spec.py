@@ -27,6 +27,9 @@ from edgellm.models.gguf.values import StringArray
 from edgellm.models.quants import BY_ID
 from edgellm.values import frozen
 
+# common/speculative.cpp: vocabularies of one family differ in the tokens that pad their end.
+MAX_VOCAB_DIFFERENCE: Final = 128
+
 
 @frozen
 class LayerSpec:

@@ -195,6 +195,8 @@ def load_error(kind: str, text: str) -> EdgellmError:
         return DoesNotFit(text, hint=_SMALLER)
     if kind == "file":
         return BadGGUF(text, hint="download it again, or check it with 'edgellm show'")
+    if kind == "draft":
+        return ConfigError(text, hint="take a smaller model of the same family, or no --draft")
     if kind == "sandbox":
         return ConfigError(text, hint='sandbox = "auto" serves without one where none can be had')
     if kind == "device":

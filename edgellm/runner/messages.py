@@ -137,7 +137,8 @@ class Ready(Message, frozen=True):
 
 class LoadFailed(Message, frozen=True):
     """`kind`: "memory" asks for a smaller plan, "device" for one without what is missing; "file",
-    "sandbox" (it is insisted on, and can't be had) and "other" don't get better by another plan."""
+    "draft" (it can't guess for this model), "sandbox" (it is insisted on, and can't be had) and
+    "other" don't get better by another plan."""
 
     kind: str
     message: str

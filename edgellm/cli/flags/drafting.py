@@ -68,6 +68,7 @@ def with_drafts(
     for its guesses. Nothing is downloaded. Raises DoesNotFit, BadRequest."""
     if resolved.draft is None or goal.speculate == "off":
         return resolved.candidates, goal
+    _check_vocabulary(resolved.draft, resolved)
     from edgellm.cli.preparing.planning import planned
     from edgellm.selector.plan import DraftFile, candidate_of
 
@@ -76,6 +77,20 @@ def with_drafts(
     file = DraftFile(chosen, candidate_of(small, chosen).spec)
     candidates = [replace(one, draft=file) for one in resolved.candidates]
     return candidates, replace(goal, speculate="draft")
+
+
+def _check_vocabulary(draft: "Resolved", target: "Resolved") -> None:
+    """By its size; what its words are is compared when both are loaded. Raises BadRequest."""
+    from edgellm.errors import BadRequest
+    from edgellm.models.spec import MAX_VOCAB_DIFFERENCE
+
+    n_draft, n_target = (one.candidates[0].spec.n_vocab for one in (draft, target))
+    if abs(n_draft - n_target) > MAX_VOCAB_DIFFERENCE:
+        raise BadRequest(
+            f"{draft.name} can't guess for {target.name}: it has {n_draft} tokens, the other "
+            f"{n_target}",
+            hint="take a smaller model of the same family",
+        )
 
 
 def draft_goal() -> "Goal":

@@ -15,6 +15,7 @@ import llama_cpp
 import numpy as np
 
 from edgellm.errors import EdgellmError
+from edgellm.models.spec import MAX_VOCAB_DIFFERENCE
 from edgellm.runner.backend import NoKVSlot, Step
 from edgellm.runner.batch import Batch, Copy, Forget, Fork, Op, Row, Sampled, Start, Stop, Trim
 from edgellm.runner.drafting.drafted import filled
@@ -29,8 +30,7 @@ from edgellm.selector.placing.draft import draft_plan
 from edgellm.selector.plan import Plan
 
 _CATCH_UP = 256  # tokens of a conversation that it reads in one step
-# common/speculative.cpp: vocabularies of one family differ in the tokens that pad their end.
-_MAX_VOCAB_DIFFERENCE, _FIRST_COMPARED = 128, 5
+_FIRST_COMPARED = 5  # as common/speculative.cpp has it
 
 
 class Drafter(Protocol):
@@ -212,7 +212,7 @@ def check_vocabulary(draft: Any, target: Any) -> None:
         if read(ours) != read(theirs):
             raise _other_tokens(f"its {what} is {read(ours)}, the model's {read(theirs)}")
     n_ours, n_theirs = _n_vocab(draft), _n_vocab(target)
-    if abs(n_ours - n_theirs) > _MAX_VOCAB_DIFFERENCE:
+    if abs(n_ours - n_theirs) > MAX_VOCAB_DIFFERENCE:
         raise _other_tokens(f"it has {n_ours} tokens, the model {n_theirs}")
     text = llama_cpp.llama_vocab_get_text
     for token in range(_FIRST_COMPARED, min(n_ours, n_theirs)):
@@ -226,12 +226,12 @@ def _check_memory(draft: Any) -> None:
     is_recurrent = llama_cpp.llama_model_is_recurrent
     if is_recurrent(draft) or llama_cpp.llama_model_is_hybrid(draft):
         raise LoadError(
-            "other", "the draft model keeps a state that can't go back to before a failed guess"
+            "draft", "the draft model keeps a state that can't go back to before a failed guess"
         )
 
 
 def _other_tokens(difference: str) -> LoadError:
-    return LoadError("other", f"the draft model speaks of other tokens: {difference}")
+    return LoadError("draft", f"the draft model speaks of other tokens: {difference}")
 
 
 def _n_vocab(model: Any) -> int:

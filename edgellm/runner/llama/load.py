@@ -39,7 +39,7 @@ _LISTENING: list[Any] = []  # the process has one log: its listener outlives eve
 
 class LoadError(EdgellmError):
     """`kind` is "memory" if a smaller plan may fit, "device" if a planned one is missing, otherwise
-    "file" or "other"."""
+    "file", "draft" or "other"."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)

@@ -33,6 +33,16 @@ def test_a_draft_model_is_named_as_any_other_is():
         with_draft(demo(), Config(draft="./nowhere.gguf"))
 
 
+def test_a_draft_model_that_speaks_of_other_tokens_is_refused_before_anything_is_loaded():
+    one = specs.candidate(specs.dense())
+    large, small = (
+        resolved(replace(one, name=name, spec=replace(one.spec, n_vocab=n_vocab)))
+        for name, n_vocab in (("large", 1408), ("small", 512))
+    )
+    with pytest.raises(BadRequest, match=r"small can't guess for large: .* 512 tokens, .* 1408"):
+        with_drafts(replace(large, draft=small), machine((24, 900)), Goal())
+
+
 def test_the_flag_goes_before_the_file_and_another_guesser_before_both():
     assert Drafting().named(Pins()) is None, "the file's"
     assert Drafting(draft="demo").named(Pins()) == "demo"

@@ -67,12 +67,14 @@ def test_two_quantizations_of_a_catalogs_model_have_names_that_tell_them_apart(
 def test_what_does_not_fit_is_told_before_any_is_downloaded(hub, config, role):
     hub.add("org/small", "m-Q8_0.gguf", DEMO)
     hub.add("bartowski/Llama-3.3-70B-Instruct-GGUF", "Llama-3.3-70B-Instruct-Q4_K_M.gguf", DEMO)
+    hub.add("bartowski/Llama-3.2-1B-Instruct-GGUF", "Llama-3.2-1B-Instruct-Q4_K_M.gguf", DEMO)
     small, large = resolve("org/small", config), resolve("llama3.3:70b:Q4_K_M", config)
+    kin = resolve("llama3.2:1b:Q4_K_M", config)
     models, embedding = {
         "second": ([small, large], None),
         "embedding": ([small], Adapting(pooling="mean").applied(large)),
-        "draft": ([replace(small, draft=large)], None),
-        "the one with a draft": ([replace(large, draft=small)], None),
+        "draft": ([replace(kin, draft=large)], None),
+        "the one with a draft": ([replace(large, draft=kin)], None),
     }[role]
     with pytest.raises(DoesNotFit):
         prepare_all(models, machine(ram=16), embedding=embedding)

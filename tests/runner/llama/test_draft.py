@@ -7,6 +7,8 @@ from real_model import SHARED_MODELS, expected, needs_shared_models, plan
 
 from edgellm.chat.messages import GenerateParams, SamplingParams
 from edgellm.cli.preparing.resolve import on_disk
+from edgellm.errors import ConfigError
+from edgellm.runner.child import load_error
 from edgellm.runner.llama.draft import DraftingBackend
 from edgellm.runner.llama.load import LoadError
 from edgellm.runner.pacing.costs import StepCosts
@@ -110,8 +112,11 @@ def test_a_draft_model_that_is_sure_enough_of_nothing_guesses_nothing():
 
 
 def test_a_draft_model_of_other_tokens_is_refused():
-    with pytest.raises(LoadError, match=r"other tokens: .*the model"):
+    with pytest.raises(LoadError, match=r"other tokens: .*the model") as raised:
         backend(draft="tiny-qwen3-q8_0.gguf")
+    told = load_error(raised.value.kind, str(raised.value))
+    assert isinstance(told, ConfigError), "it is no fault of edgellm's"
+    assert told.hint.endswith("or no --draft")
 
 
 def test_a_draft_model_that_can_not_go_back_is_refused():
