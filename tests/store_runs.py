@@ -11,7 +11,7 @@ from hub_server import HubServer
 
 from edgellm.models.fetching.hub import HuggingFaceHub, Repository
 from edgellm.models.fetching.policy import DownloadPolicy
-from edgellm.models.names import ModelFiles, choose_files
+from edgellm.models.repo_files import ModelFiles, choose_files
 from edgellm.models.store import Store
 
 REPO = "org/tiny-GGUF"
@@ -44,7 +44,7 @@ FETCH_SLOWLY = """
     from pathlib import Path
     from edgellm.models.fetching.policy import DownloadPolicy
     from edgellm.models.fetching.hub import HuggingFaceHub
-    from edgellm.models.names import choose_files
+    from edgellm.models.repo_files import choose_files
     from edgellm.models.store import Store
 
     endpoint, root, repo, rate = sys.argv[1:]

@@ -23,14 +23,8 @@ from edgellm.models import local
 from edgellm.models.elsewhere.reference import ElsewhereReference
 from edgellm.models.hubs import address_of
 from edgellm.models.labels import distinct_labels
-from edgellm.models.names import (
-    CatalogReference,
-    HubReference,
-    ModelFiles,
-    PathReference,
-    choose_files,
-    parse_reference,
-)
+from edgellm.models.names import CatalogReference, HubReference, PathReference, parse_reference
+from edgellm.models.repo_files import ModelFiles, choose_files
 from edgellm.models.spec import ModelSpec
 from edgellm.probe.hardware import Hardware
 from edgellm.selector.plan import Candidate, Goal

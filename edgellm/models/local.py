@@ -12,14 +12,8 @@ from typing import BinaryIO
 from edgellm.errors import BadGGUF, ModelNotFound, StorageError
 from edgellm.models.gguf.header import GGUFHeader, NeedBytes, parse_header
 from edgellm.models.gguf.vocabulary import check_vocabulary
-from edgellm.models.names import (
-    RepoFile,
-    family,
-    group_files,
-    quant_label,
-    shard_names,
-    sidecar_kind,
-)
+from edgellm.models.names import family, quant_label, shard_names
+from edgellm.models.repo_files import RepoFile, group_files, sidecar_kind
 from edgellm.models.spec import ModelSpec, model_spec
 
 # A header with a large vocabulary, at once: parsing it twice costs more.

@@ -13,13 +13,8 @@ from edgellm.models.fetching.journal import SUFFIX, drop
 from edgellm.models.fetching.lock import locked
 from edgellm.models.hubs import address_of
 from edgellm.models.labels import distinct_labels
-from edgellm.models.names import (
-    MAIN,
-    HubReference,
-    quant_label,
-    shard_names,
-    sidecar_kind,
-)
+from edgellm.models.names import MAIN, HubReference, quant_label, shard_names
+from edgellm.models.repo_files import sidecar_kind
 from edgellm.models.stored import (
     PartialDownload,
     Snapshot,

@@ -29,16 +29,9 @@ from edgellm.models.fetching.hub import Hub, Repository
 from edgellm.models.fetching.journal import part_of
 from edgellm.models.fetching.policy import DownloadPolicy
 from edgellm.models.hubs import address_of
-from edgellm.models.names import (
-    MAIN,
-    HubReference,
-    Listing,
-    ModelFiles,
-    RepoFile,
-    choose_files,
-    quant_label,
-)
+from edgellm.models.names import MAIN, HubReference, quant_label
 from edgellm.models.removal import drop_outdated, older_places, places_of, remove_partials
+from edgellm.models.repo_files import Listing, ModelFiles, RepoFile, choose_files
 from edgellm.models.stored import (
     PartialDownload,
     StoredModel,

@@ -12,15 +12,8 @@ from edgellm.models.fetching.journal import SUFFIX, journal_of, read_entry
 from edgellm.models.hubs import DEFAULT_HUB, HubName, address_of
 from edgellm.models.labels import listed_name
 from edgellm.models.local import is_adapter
-from edgellm.models.names import (
-    MAIN,
-    HubReference,
-    Listing,
-    RepoFile,
-    choose_files,
-    group_files,
-    sidecar_kind,
-)
+from edgellm.models.names import MAIN, HubReference
+from edgellm.models.repo_files import Listing, RepoFile, choose_files, group_files, sidecar_kind
 from edgellm.values import frozen
 
 

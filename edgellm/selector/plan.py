@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 from edgellm.models.anatomy.projectors import Modality
 from edgellm.models.gguf.header import GGUFHeader
-from edgellm.models.names import RepoFile
+from edgellm.models.repo_files import RepoFile
 from edgellm.models.spec import ModelSpec
 from edgellm.values import frozen
 

@@ -21,7 +21,8 @@ from edgellm.errors import BadRequest, ModelNotFound, NetworkError, StorageError
 from edgellm.models.fetching.cache_layout import RepoFolder
 from edgellm.models.fetching.hub import HuggingFaceHub
 from edgellm.models.fetching.lock import locked
-from edgellm.models.names import HubReference, choose_files
+from edgellm.models.names import HubReference
+from edgellm.models.repo_files import choose_files
 from edgellm.models.store import Store
 
 

@@ -19,7 +19,8 @@ from edgellm.errors import NetworkError, Offline, StorageError
 from edgellm.models.fetching.cache_layout import RepoFolder
 from edgellm.models.fetching.hub import HuggingFaceHub, Repository
 from edgellm.models.fetching.policy import DownloadPolicy, Pace
-from edgellm.models.names import HubReference, ModelFiles, RepoFile, choose_files
+from edgellm.models.names import HubReference
+from edgellm.models.repo_files import ModelFiles, RepoFile, choose_files
 from edgellm.models.store import Store
 
 

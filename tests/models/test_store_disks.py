@@ -14,7 +14,8 @@ from edgellm.errors import ModelNotFound, StorageError
 from edgellm.models.fetching.cache_layout import LinkMethod
 from edgellm.models.fetching.download import storage_error
 from edgellm.models.fetching.hub import HuggingFaceHub, Repository
-from edgellm.models.names import HubReference, ModelFiles, RepoFile
+from edgellm.models.names import HubReference
+from edgellm.models.repo_files import ModelFiles, RepoFile
 from edgellm.models.store import Store
 
 

@@ -7,7 +7,7 @@ import selector_specs as specs
 from selector_choices import plan_of
 from selector_machines import machine
 
-from edgellm.models.names import RepoFile
+from edgellm.models.repo_files import RepoFile
 from edgellm.selector.plan import laid_out
 
 HOST = machine(ram=32)

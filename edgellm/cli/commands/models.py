@@ -46,7 +46,7 @@ class _Listed:
     tool: str | None = None  # whose it is: "ollama"; None: it lies in Hugging Face's cache
 
     def cells(self) -> tuple[str, str, str]:
-        from edgellm.models.names import sidecar_kind
+        from edgellm.models.repo_files import sidecar_kind
 
         size = format_bytes(self.size_bytes)
         if self.done_bytes < self.size_bytes:
@@ -268,7 +268,8 @@ def _partial_name(part: "PartialDownload") -> tuple[str, str | None]:
     """What `pull` and `rm` are to be given, and its quantization. A projector's label is not its
     model's, and a name that has none is no help: they go by their file."""
     from edgellm.models.hubs import address_of
-    from edgellm.models.names import quant_label, sidecar_kind
+    from edgellm.models.names import quant_label
+    from edgellm.models.repo_files import sidecar_kind
 
     quant = None if sidecar_kind(part.file) else quant_label(part.file)
     return address_of(part.repo, part.hub) + (f":{quant}" if quant else f"/{part.file}"), quant

@@ -60,7 +60,7 @@ def with_projector(candidate: "Candidate", resolved: "Resolved") -> "Candidate":
     """With the projector that it will be served with, checked where it is on this disk; or none."""
     from edgellm.cli.output import say
     from edgellm.errors import BadGGUF
-    from edgellm.models.names import RepoFile
+    from edgellm.models.repo_files import RepoFile
 
     if resolved.no_projector or not candidate.headers:
         return replace(candidate, projector=None, projector_bytes=0)

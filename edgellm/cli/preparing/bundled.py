@@ -13,7 +13,7 @@ from edgellm.models.bundles.hub import BundleHub
 from edgellm.models.bundles.manifest import BundledModel
 from edgellm.models.bundles.reading import Bundle
 from edgellm.models.fetching.remote import Headers, read_remote_headers
-from edgellm.models.names import sidecar_kind
+from edgellm.models.repo_files import sidecar_kind
 from edgellm.models.spec import model_spec
 from edgellm.selector.plan import Candidate
 from edgellm.values import frozen

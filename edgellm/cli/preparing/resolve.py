@@ -31,13 +31,11 @@ from edgellm.models.hubs import address_of
 from edgellm.models.names import (
     CatalogReference,
     HubReference,
-    ModelFiles,
     PathReference,
     Reference,
-    RepoFile,
-    choose_files,
     parse_reference,
 )
+from edgellm.models.repo_files import ModelFiles, RepoFile, choose_files
 from edgellm.selector.plan import Candidate
 from edgellm.units import parse_bytes
 from edgellm.values import frozen

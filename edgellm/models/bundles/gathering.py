@@ -12,7 +12,8 @@ from edgellm.models.bundles.manifest import BundledFile, BundledModel
 from edgellm.models.fetching.cache_layout import RepoFolder, files_of
 from edgellm.models.fetching.digest import feed, hashed
 from edgellm.models.fetching.download import Progress
-from edgellm.models.names import MAIN, group_files
+from edgellm.models.names import MAIN
+from edgellm.models.repo_files import group_files
 from edgellm.models.stored import StoredModel
 from edgellm.values import frozen
 

@@ -13,7 +13,8 @@ from edgellm.models.fetching.cache_layout import RepoFolder, is_commit
 from edgellm.models.fetching.download import Progress, check_space
 from edgellm.models.fetching.hub import Repository
 from edgellm.models.fetching.policy import DownloadPolicy
-from edgellm.models.names import MAIN, HubReference, RepoFile
+from edgellm.models.names import MAIN, HubReference
+from edgellm.models.repo_files import RepoFile
 from edgellm.models.store import Store
 from edgellm.values import frozen
 

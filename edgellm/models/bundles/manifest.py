@@ -17,7 +17,8 @@ from edgellm.errors import BadBundle
 from edgellm.models.bundles.layout import MANIFEST, MAX_PIECES, parts_of, place_of
 from edgellm.models.hubs import HubName
 from edgellm.models.labels import listed_name
-from edgellm.models.names import ModelFiles, RepoFile, group_files, is_safe_path
+from edgellm.models.names import is_safe_path
+from edgellm.models.repo_files import ModelFiles, RepoFile, group_files
 
 FORMAT: Final = 1
 MAX_MANIFEST_BYTES: Final = 16 << 20

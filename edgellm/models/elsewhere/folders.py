@@ -14,15 +14,8 @@ from typing import Final, TypeAlias
 from edgellm.errors import BadGGUF, ModelNotFound
 from edgellm.models.elsewhere.found import FoundModel, Unservable
 from edgellm.models.labels import distinct_labels
-from edgellm.models.names import (
-    NO_LABEL,
-    Listing,
-    ModelFiles,
-    RepoFile,
-    family,
-    group_files,
-    is_safe_path,
-)
+from edgellm.models.names import NO_LABEL, family, is_safe_path
+from edgellm.models.repo_files import Listing, ModelFiles, RepoFile, group_files
 
 # group -> what a file is called there -> where it lies
 Groups: TypeAlias = Mapping[str, Mapping[str, Path]]

@@ -28,7 +28,8 @@ from edgellm.files import path_of, sync_folder, write_durably
 from edgellm.models.fetching.digest import Digest, hashed
 from edgellm.models.fetching.lock import is_held
 from edgellm.models.hubs import DEFAULT_HUB, SITES, HubName
-from edgellm.models.names import RepoFile, is_safe_path
+from edgellm.models.names import is_safe_path
+from edgellm.models.repo_files import RepoFile
 
 _FOLDER: Final = re.compile(r"models--([A-Za-z0-9][A-Za-z0-9._-]*?)--([A-Za-z0-9][A-Za-z0-9._-]*)")
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")

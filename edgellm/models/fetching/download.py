@@ -19,7 +19,7 @@ from edgellm.models.fetching.hub import Hub
 from edgellm.models.fetching.journal import Part, drop, part_of
 from edgellm.models.fetching.lock import locked
 from edgellm.models.fetching.policy import DownloadPolicy, Pace
-from edgellm.models.names import RepoFile
+from edgellm.models.repo_files import RepoFile
 from edgellm.units import format_bytes
 
 # done bytes, total bytes, bytes a second: None before two readings, 0 while it waits to try again

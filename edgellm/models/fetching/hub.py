@@ -30,7 +30,8 @@ from edgellm.models.hubs import (
     endpoint_of,
     server_of,
 )
-from edgellm.models.names import MAIN, Listing, RepoFile, group_files, is_safe_path
+from edgellm.models.names import MAIN, is_safe_path
+from edgellm.models.repo_files import Listing, RepoFile, group_files
 from edgellm.values import frozen
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ import msgspec
 from edgellm.errors import EdgellmError, ModelNotFound, NetworkError, TransientError
 from edgellm.harmless import plain
 from edgellm.models.hubs import SITES
-from edgellm.models.names import RepoFile
+from edgellm.models.repo_files import RepoFile
 
 MAX_FILES: Final = 3_000  # a list of so many has lost the others, and does not say so
 _SITE: Final = SITES["modelscope"]

@@ -15,7 +15,8 @@ from edgellm.models.fetching.hub import Hub
 from edgellm.models.fetching.policy import INTERACTIVE
 from edgellm.models.gguf.header import GGUFHeader, NeedBytes, parse_header
 from edgellm.models.gguf.siblings import Sibling, read_behind, sibling_of
-from edgellm.models.names import ModelFiles, RepoFile, family
+from edgellm.models.names import family
+from edgellm.models.repo_files import ModelFiles, RepoFile
 
 _AT_ONCE: Final = 8
 _FIRST_LOOK_BYTES: Final = 64 << 10  # before this much has come in, parsing is a waste

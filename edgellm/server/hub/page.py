@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
-from edgellm.models.names import group_files
+from edgellm.models.repo_files import group_files
 from edgellm.server.hub.told import Copy, sorted_by_name
 from edgellm.tables import table
 from edgellm.units import format_bytes

@@ -18,7 +18,8 @@ from typing import Final
 
 from edgellm.errors import StorageError
 from edgellm.models.fetching.cache_layout import RepoFolder, files_of, is_commit, repo_folders
-from edgellm.models.names import MAIN, RepoFile, is_safe_path
+from edgellm.models.names import MAIN, is_safe_path
+from edgellm.models.repo_files import RepoFile
 from edgellm.server.hub.digests import Digests
 from edgellm.server.hub.told import Copy, NotHere
 from edgellm.values import frozen

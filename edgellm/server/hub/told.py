@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from edgellm.harmless import plain
-from edgellm.models.names import RepoFile, choose_files, group_files
+from edgellm.models.repo_files import RepoFile, choose_files, group_files
 from edgellm.server.envelope import HTTPProblem, words_of
 from edgellm.server.hub.ranges import Span
 from edgellm.server.manners import Manner

@@ -3,12 +3,7 @@ import pytest
 from edgellm.errors import BadRequest
 from edgellm.models.elsewhere.reference import TITLES, ElsewhereReference, parse_elsewhere
 from edgellm.models.known import catalog
-from edgellm.models.names import (
-    CatalogReference,
-    HubReference,
-    PathReference,
-    parse_reference,
-)
+from edgellm.models.names import CatalogReference, HubReference, PathReference, parse_reference
 
 
 @pytest.mark.parametrize(

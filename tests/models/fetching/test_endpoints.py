@@ -15,7 +15,7 @@ from edgellm.errors import ConfigError, ModelNotFound, NetworkError
 from edgellm.models.fetching.http_range import RangeClient
 from edgellm.models.fetching.hub import HuggingFaceHub
 from edgellm.models.fetching.remote import read_remote_header
-from edgellm.models.names import choose_files
+from edgellm.models.repo_files import choose_files
 from edgellm.models.store import Store
 from edgellm.server.door.access import Access
 

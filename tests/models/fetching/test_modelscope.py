@@ -14,7 +14,7 @@ from edgellm.errors import ConfigError, ModelNotFound, NetworkError, Offline, Tr
 from edgellm.models.fetching.modelscope import ModelScopeHub
 from edgellm.models.fetching.modelscope_api import MAX_FILES
 from edgellm.models.fetching.remote import read_remote_header
-from edgellm.models.names import choose_files
+from edgellm.models.repo_files import choose_files
 from edgellm.models.store import Store
 
 REPO = "org/tiny-GGUF"

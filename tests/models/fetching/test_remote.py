@@ -10,8 +10,8 @@ from edgellm.errors import BadGGUF, NetworkError
 from edgellm.models.fetching.hub import HuggingFaceHub
 from edgellm.models.fetching.remote import read_remote_header, read_remote_headers
 from edgellm.models.gguf.header import GGUFHeader, parse_header
-from edgellm.models.names import RepoFile
 from edgellm.models.quants import BY_NAME
+from edgellm.models.repo_files import RepoFile
 from edgellm.models.spec import model_spec
 
 REPO = "org/tiny-GGUF"

@@ -5,7 +5,7 @@ import selector_specs as specs
 from selector_machines import machine, unified
 
 from edgellm.errors import DoesNotFit
-from edgellm.models.names import RepoFile
+from edgellm.models.repo_files import RepoFile
 from edgellm.profiles import load_profiles
 from edgellm.selector.choose import choose, smaller
 from edgellm.selector.memory.beside import beside

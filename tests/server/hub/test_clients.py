@@ -16,7 +16,7 @@ from mirror_runs import COMMIT, FILE, OLDER, REPO, Cache, demo, git_oid, live_hu
 from edgellm.errors import ModelNotFound, NetworkError, Offline
 from edgellm.models.fetching.hub import HuggingFaceHub
 from edgellm.models.fetching.remote import read_remote_headers
-from edgellm.models.names import choose_files
+from edgellm.models.repo_files import choose_files
 from edgellm.models.store import Store
 from edgellm.server.door.access import Access
 

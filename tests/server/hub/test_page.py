@@ -1,4 +1,4 @@
-from edgellm.models.names import RepoFile
+from edgellm.models.repo_files import RepoFile
 from edgellm.server.hub.page import how_to, page, rows_of
 from edgellm.server.hub.told import Copy
 

@@ -9,7 +9,7 @@ from mirror_runs import COMMIT, FILE, OLDER, REPO, Cache, demo, git_oid, sha256
 from server.hub.test_asked import HOSTILE_FILES
 
 from edgellm.errors import StorageError
-from edgellm.models.names import RepoFile
+from edgellm.models.repo_files import RepoFile
 from edgellm.server.hub.digests import Digests
 from edgellm.server.hub.shelf import Shelf
 from edgellm.server.hub.told import NotHere
