@@ -2,6 +2,7 @@
 
 import signal
 import threading
+import time
 from functools import partial
 from types import FrameType
 
@@ -10,6 +11,8 @@ from edgellm.cli.serving.trust import transport_for
 from edgellm.cli.signals import handled_by
 from edgellm.tui.app import StartScreen, TopApp
 from edgellm.tui.told.auth import Key
+
+_LOOK_S = 0.02  # a screen takes a moment until it runs
 
 
 def watch(url: str, *, start_screen: StartScreen = "top") -> None:
@@ -45,10 +48,18 @@ class Screen:
                 self._app = None
 
     def close(self) -> None:
+        """Returns when it is told to leave, for which it has to run."""
         with self._lock:
             self._is_over = True
+        while not self._has_left():
+            time.sleep(_LOOK_S)
+
+    def _has_left(self) -> bool:
+        with self._lock:
             if self._app is not None and self._app.is_running:
                 self._app.call_from_thread(self._app.exit)
+                return True
+            return self._app is None
 
 
 def _app(url: str, api_key: Key, start_screen: StartScreen = "top") -> TopApp:
