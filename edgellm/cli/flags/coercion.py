@@ -105,8 +105,7 @@ class Coercion:
         try:
             number = self.kind(word)
         except ValueError:
-            what = "whole number" if self.kind is int else "number"
-            raise ValueError(f"{word!r} is no {what}") from None
+            raise ValueError(_no_number(word, self.kind)) from None
         if not math.isfinite(number):
             raise ValueError(f"{word!r} is no number to count with")
         if self.least is not None and number < self.least:
@@ -114,6 +113,14 @@ class Coercion:
         if self.most is not None and number > self.most:
             raise ValueError(f"{word} is more than {self.most:.12g}")
         return number
+
+
+def _no_number(word: str, kind: type) -> str:
+    if kind is not int:
+        return f"{word!r} is no number"
+    digits = word[:-1]
+    written = f"; write {int(digits) * 1024}" if word[-1:] in "kK" and digits.isdecimal() else ""
+    return f"{word!r} is no whole number{written}"
 
 
 def _made_quick(parameters: list[Any]) -> list[Any]:

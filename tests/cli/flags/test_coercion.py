@@ -48,6 +48,9 @@ def test_words_become_the_values_that_they_name(args, values):
     ("args", "words"),
     [
         (("-n", "3.5"), "'-n': '3.5' is no whole number"),
+        (("-n", "32k"), "'-n': '32k' is no whole number; write 32768"),
+        (("-n", "k"), "'-n': 'k' is no whole number"),
+        (("-n", ""), "'-n': '' is no whole number"),
         (("-n", "10"), "'-n': 10 is more than 9"),
         (("-n", "-2"), "'-n': -2 is less than -1"),
         (("-x", "fast"), "'-x': 'fast' is no number"),
