@@ -64,8 +64,8 @@ class Prompt(TextArea):
         self._questions.add(text)
 
     def give_back(self, text: str) -> None:
-        """It could not be sent; what was typed since stands behind it."""
-        self.text = text + self.text
+        """It could not be sent; what was typed since stands below it."""
+        self.text = "\n".join(filter(None, (text, self.text)))
         self.move_cursor(self.document.end)
 
     def action_new_line(self) -> None:

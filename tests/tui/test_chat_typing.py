@@ -34,6 +34,16 @@ async def test_what_is_typed_after_enter_is_the_next_question():
 
 
 @in_loop
+async def test_a_question_that_comes_too_early_is_put_back_above_what_was_typed_since():
+    async with chat(script=[delta("word ")] * 400, pause_s=0.02) as (app, _, server):
+        type_ahead(app, "one\n")
+        await until(lambda: "word" in transcript(app))
+        type_ahead(app, "two\nthree")
+        await until(lambda: app.screen.query_one(Prompt).text == "two\nthree")
+        assert len(server.questions) == 1
+
+
+@in_loop
 async def test_a_question_can_be_typed_before_the_chat_has_opened():
     async with StatusServer(ordinary()) as server:
         app = TopApp(server.url, interval_s=0.05)
