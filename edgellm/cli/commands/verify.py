@@ -141,8 +141,11 @@ def _meant(store: "Store", text: str | None) -> "Sequence[StoredModel]":
     if is_demo(reference):
         raise BadRequest("demo ships with edgellm and was not downloaded", hint="edgellm list")
     if isinstance(reference, PathReference):
+        path = path_of(reference.path).absolute()
+        if not path.exists():
+            raise ModelNotFound(f"there is neither a file nor a bundle {text}")
         try:
-            return (store.at(path_of(reference.path).absolute()),)
+            return (store.at(path),)
         except ModelNotFound:
             raise ModelNotFound(
                 f"{text} is in no cache and in no bundle: nobody knows its digest",

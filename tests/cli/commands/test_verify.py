@@ -135,6 +135,12 @@ def test_what_nobody_knows_the_digest_of_is_a_dash(hub_cache, tmp_path, capsys):
         verify([str(tmp_path / "x.gguf")])
 
 
+def test_a_place_that_is_not_there_is_no_file_without_a_digest(hub_cache, tmp_path):
+    for place in (tmp_path / "stick", tmp_path / "m.gguf"):
+        with pytest.raises(ModelNotFound, match=f"there is neither a file nor a bundle {place}"):
+            verify([str(place)])
+
+
 def test_without_models_there_is_nothing_to_verify(capsys):
     verify()
     assert "no model is here yet" in capsys.readouterr().out
