@@ -142,7 +142,7 @@ def _meant(store: "Store", text: str | None) -> "Sequence[StoredModel]":
         raise BadRequest("demo ships with edgellm and was not downloaded", hint="edgellm list")
     if isinstance(reference, PathReference):
         path = path_of(reference.path).absolute()
-        if not path.exists():
+        if not os.path.lexists(path):  # a link that leads nowhere is a broken model's
             raise ModelNotFound(f"there is neither a file nor a bundle {text}")
         try:
             return (store.at(path),)
