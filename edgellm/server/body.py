@@ -41,6 +41,8 @@ def decode(decoder: msgspec.json.Decoder[T], body: Bytes) -> T:
     except UnicodeDecodeError as error:
         raise _not_utf_8(body) from error
     except msgspec.DecodeError as error:
+        if "UTF-8" in str(error):  # msgspec 0.23 says it so, 0.22 as above
+            raise _not_utf_8(body) from error
         why = f"is not JSON: {_lower_first(str(error))}" if body.strip() else "is empty"
         raise BadRequest(f"the body {why}") from error
     except RecursionError as error:
