@@ -1,4 +1,4 @@
-"""LazyCommands that are imported and made when they are asked for.
+"""Commands that are imported and made when they are asked for.
 
 A call runs one of twenty commands. To import the others and to read their signatures took a tenth
 of a short command's time; only `--help` and a shell that completes ask for all.

@@ -113,7 +113,7 @@ class _Files:
                 while len(data) < _MAX_BYTES and (more := file.read(_READ_BYTES)):
                     data += more
         except OSError as error:
-            return _silence_of(error)
+            return _no_answer_from(error)
         return data
 
     def list(self, pattern: str) -> tuple[str, ...]:
@@ -149,7 +149,7 @@ class SystemSources(_Files):
                 start_new_session=True,  # so that its children die with it
             )
         except OSError as error:
-            return _silence_of(error)
+            return _no_answer_from(error)
         name = capture_name(argv).partition(" ")[0]
         try:
             text, errors = _collect(process, timeout_s)
@@ -220,7 +220,7 @@ def end(process: "subprocess.Popen[bytes]") -> None:
             pipe.close()
 
 
-def _silence_of(error: OSError) -> NoAnswer:
+def _no_answer_from(error: OSError) -> NoAnswer:
     reason = error.strerror or str(error)
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return NoAnswer("absent", reason)

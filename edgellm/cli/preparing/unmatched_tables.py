@@ -41,10 +41,10 @@ class UnmatchedTable:
 
 def unmatched_tables(config: Config, named: Sequence[str] = ()) -> tuple[UnmatchedTable, ...]:
     """`named`: models that are to be served. Raises ConfigError, StorageError."""
-    return tuple(_idle(config, named)) if config.models else ()
+    return tuple(_unmatched(config, named)) if config.models else ()
 
 
-def _idle(config: Config, named: Sequence[str]) -> Iterator[UnmatchedTable]:
+def _unmatched(config: Config, named: Sequence[str]) -> Iterator[UnmatchedTable]:
     stored = store_of(config).list()
     names = [*named, DEMO, *(one.name for one in stored), *(one.name for one in found_models())]
     here = [*_meant([*names, *(f"{one.repo}/{file}" for one in stored for file in one.files)])]
