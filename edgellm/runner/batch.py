@@ -246,6 +246,7 @@ class Batch:
     adapters: AdapterSet = ()  # of all its rows
     padding: tuple[Row, ...] = ()  # dummy rows behind the others; their cells are freed at once
     before: Before = NOTHING  # what the prompts' rows look back on
+    apart: frozenset[int] = frozenset()  # ids whose rows have another call, behind the others'
 
 
 class Sampled(msgspec.Struct, frozen=True, gc=False):

@@ -6,13 +6,13 @@ sitting out   none: their adapters are not this step's, or their mask is too slo
 restoring     none: their cells are still on the way back from host memory
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from edgellm.runner.intake.pictures import next_rows
 from edgellm.runner.kv.memory import Limits, Memory
 from edgellm.runner.pacing.fairness import by_turns
-from edgellm.runner.pacing.looking_back import NOTHING, Before
+from edgellm.runner.pacing.looking_back import NOTHING, Before, Tiles
 from edgellm.runner.pacing.mask_turns import mask_s, sitting_out
 from edgellm.runner.pacing.pace import Pace, Unread
 from edgellm.runner.pacing.turns import Turns
@@ -25,6 +25,7 @@ class RowCounts(NamedTuple):
     by_id: dict[int, int]  # of every running sequence, by seq_id
     n_prompt: int = 0  # of them all, those that read prompts
     before: Before = NOTHING  # what these look back on
+    apart: frozenset[int] = frozenset()  # the prompts' ids, where a call of their own is faster
 
 
 class RowBudget:
@@ -51,21 +52,28 @@ class RowBudget:
             counts[sequence.seq_id] = 1
         if not prompts:
             return RowCounts(counts)
-        in_tiles = self._memory.in_tiles(running.values())
+        tiles = self._tiles(running.values(), prompts)
         prompts = by_turns(prompts, self.n_steps)
-        n_left = self._prompt_rows(prompts, decoding, computed, in_tiles)
+        n_left = self._prompt_rows(prompts, decoding, computed, tiles)
         for sequence in prompts:
             n_rows = counts[sequence.seq_id] = self._chunk(sequence, n_left)
             n_left = max(0, n_left - n_rows)
         chunks = [(counts[s.seq_id], s.n_computed) for s in prompts]
-        return RowCounts(counts, sum(n for n, _ in chunks), Before.of(chunks, in_tiles))
+        n_prompt, before = sum(n for n, _ in chunks), Before.of(chunks, tiles)
+        are_apart = self._pace.costs.are_apart(len(computed), n_prompt, before)
+        ids = frozenset(s.seq_id for s in prompts) if are_apart else frozenset[int]()
+        return RowCounts(counts, n_prompt, before, ids)
+
+    def _tiles(self, running: Iterable[Sequence], prompts: list[Sequence]) -> Tiles | None:
+        of_all, of_prompts = self._memory.in_tiles(running), self._memory.in_tiles(prompts)
+        return None if of_all is None or of_prompts is None else Tiles(of_all, of_prompts)
 
     def _prompt_rows(
         self,
         prompts: list[Sequence],
         decoding: list[Sequence],
         computed: list[Sequence],
-        in_tiles: int | None,
+        tiles: Tiles | None,
     ) -> int:
         """For all prompts together. `computed`: who of `decoding` has a row in this step."""
         limits = self._limits
@@ -75,7 +83,7 @@ class RowBudget:
             limits.n_batch - len(decoding),
             sum(mask_s(s) for s in computed),
             n_sitting=len(decoding) - len(computed),
-            in_tiles=in_tiles,
+            tiles=tiles,
             is_read=any(s.params.is_read for s in decoding),
         )
         if not computed:  # the step is the prompts' own: a short one would be wasted

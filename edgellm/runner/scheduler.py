@@ -160,7 +160,7 @@ class Scheduler:
         all_rows = self._with_drafts(rows, together, counts.n_prompt)
         padding = () if counts.n_prompt else self._padding(all_rows)
         ops, adapters = self.take_ops(), together[0].adapters
-        return Batch(ops, all_rows, counts.n_prompt, adapters, padding, counts.before)
+        return Batch(ops, all_rows, counts.n_prompt, adapters, padding, counts.before, counts.apart)
 
     def commit(
         self,

@@ -6,13 +6,14 @@ Names are groups, all of them without any. A group has servers of its own, with 
 slots that it is about (-np N on both sides), or with --plain those that each side chooses;
 everything else is both sides' default, unless --our-flags and --rival-flags say more. pairs.py
 compares; the last column is the median of the paired ratio with its 95 % interval. --minutes is
-the soak's length, --long the mixed load's. --cold leaves out the pair that warms up.
+the soak's length, --long and --own the mixed load's. --cold leaves out the pair that warms up.
 
     streams   2, 3, 4, 8, 16, 32 independent streams, greedy and with the default samplers
     prefix    N clients with S tokens in common and 32 of their own, cold and once more
     tree      one root, 4 branches, 4 leaves each: prompt tokens computed over unique ones
     talks     8 users × 6 turns, context for 4
-    mixed     8 streams, then a prompt of 4,000 tokens (--long): p99 of their gaps, its TTFT
+    mixed     8 streams (of --own tokens before), then a prompt of 4,000 tokens (--long): p99 of
+              their gaps, its TTFT
     sweep     the same, llama-server at -b 64, 128, 512, 2048, edgellm at several targets
     schema    8 streams that follow a JSON schema, over 8 free ones
     neighbour one stream while another process takes a whole core, over the same alone
@@ -57,14 +58,15 @@ def _one_pool(n_ctx_seq: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return ("--kv-unified", "--ctx", str(n_ctx_seq)), ("--kv-unified",)
 
 
-def _mixed(n_long: int) -> Group:
-    return Group((mixed(n_long),), 9216, 9, *_one_pool(8192))
+def _mixed(n_long: int, n_own: int) -> Group:
+    n_ctx = 9216 + 8 * max(0, n_own - 256)
+    return Group((mixed(n_long, n_own),), n_ctx, 9, *_one_pool(8192))
 
 
 def main() -> None:
     args = _arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the servers end with us
-    groups, found = _groups(args.long), list[Pair]()
+    groups, found = _groups(args.long, args.own), list[Pair]()
     chosen = args.groups or [*groups, *_ALONE]
     for name in chosen:
         print(f"── {name}", file=sys.stderr, flush=True)
@@ -84,7 +86,7 @@ def main() -> None:
         Path(args.json).write_text(json.dumps([asdict(one) for one in found], indent=1))
 
 
-def _groups(n_long: int) -> dict[str, tuple[Group, ...]]:
+def _groups(n_long: int, n_own: int) -> dict[str, tuple[Group, ...]]:
     few, many = (2, 3, 4, 8), (16, 32)
     return {
         "streams": (
@@ -101,7 +103,7 @@ def _groups(n_long: int) -> dict[str, tuple[Group, ...]]:
         ),
         "tree": (Group((tree,), 16384, 16),),
         "talks": (Group((talks,), 4096, 8, *_one_pool(2048)),),
-        "mixed": (_mixed(n_long),),
+        "mixed": (_mixed(n_long, n_own),),
         "schema": (Group((schema,), 8192, 8),),
         "neighbour": (Group((neighbour,), 4096, 4),),
     }
@@ -120,7 +122,7 @@ def _run(args: argparse.Namespace, group: Group, n_pairs: int) -> list[Pair]:
 def _sweep(args: argparse.Namespace) -> None:
     """Each rival's setting beside the target of ours whose long prompt takes about as long."""
     points: dict[str, tuple[float, float]] = {}
-    group = _mixed(args.long)
+    group = _mixed(args.long, args.own)
     for batch in _RIVAL_BATCHES:
         flags = ("-b", str(batch), "-ub", str(min(batch, 512)))
         with server([*_theirs(args, group), *flags], "llama-server") as port:
@@ -173,6 +175,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--pairs", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--long", type=int, default=4000, metavar="TOKENS")
+    parser.add_argument("--own", type=int, default=32, metavar="TOKENS")
     parser.add_argument("--cold", action="store_true")
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument(
@@ -183,7 +186,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rival-flags", default="", help="more flags for llama-server")
     parser.add_argument("--json", metavar="FILE", help="write every single figure here")
     args = parser.parse_args()
-    if strange := set(args.groups) - {*_groups(args.long), *_ALONE}:
+    if strange := set(args.groups) - {*_groups(args.long, args.own), *_ALONE}:
         parser.error(f"no such groups: {', '.join(sorted(strange))}")
     return args
 

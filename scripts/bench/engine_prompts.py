@@ -31,9 +31,10 @@ def prefix(shared: int, n: int) -> Load:
     return load
 
 
-def mixed(n_long: int) -> Load:
-    """The gaps of the streams that a prompt of so many tokens comes between, from its sending to
-    its answer. Then they are broken off: at that depth they would go on for a minute."""
+def mixed(n_long: int, n_own: int) -> Load:
+    """The gaps of the streams that a prompt of `n_long` tokens comes between, from its sending to
+    its answer; `n_own`: of their own prompts. Then they are broken off: at that depth they would go
+    on for a minute."""
 
     async def mixed(port: int, rng: random.Random) -> Figures:
         all_write = asyncio.Event()
@@ -45,7 +46,7 @@ def mixed(n_long: int) -> Load:
                 all_write.set()
 
         running = [
-            asyncio.create_task(complete(port, tokens(rng, 32), _N_OUTPUT, saw=partial(saw, i)))
+            asyncio.create_task(complete(port, tokens(rng, n_own), _N_OUTPUT, saw=partial(saw, i)))
             for i in range(_N_STREAMS)
         ]
         await all_write.wait()
@@ -58,7 +59,7 @@ def mixed(n_long: int) -> Load:
             for before, after in pairwise(times_s)
             if after > sent_s and before < sent_s + long.ttft_s
         ]
-        name = f"8 streams beside a prompt of {n_long}"
+        name = f"8 streams of {n_own} beside a prompt of {n_long}"
         return {
             f"{name}: p99 ITL ms": 1000 * quantile(gaps_s, 0.99),
             f"{name}: TTFT of the prompt s": long.ttft_s,

@@ -85,3 +85,31 @@ def test_llama_computes_the_calls_that_are_left_when_a_stream_was_full():
     assert {*told} == {0, 1}
     following = (Row(0, 9, told[0][0].token, True),)  # llama.cpp refuses a row that is not next
     assert {*backend.decode(Batch((), following, 0)).sampled} == {0}
+
+
+@pytest.mark.model
+def test_a_prompt_that_is_read_apart_leaves_the_streams_beside_it_as_they_are_alone():
+    shape = plan(n_ctx=2048, n_ctx_seq=512, n_parallel=2, n_seq_max=2)
+    params = GenerateParams(SamplingParams(temperature=0), 1, logprobs=2)
+    begun = [Row(0, pos, 300 + pos, pos == 8) for pos in range(9)]
+    prompt = tuple(Row(1, pos, 400 + pos, pos == 69) for pos in range(70))
+
+    def told(*steps):
+        """By the sequences' ids, of a new model on which a stream has begun."""
+        backend, found = LlamaBackend(os.fsencode(demo_path()), shape, lambda ratio: None), {}
+        starts = tuple(Start(seq_id, seq_id, params, ()) for seq_id in (0, 1))
+        (first,) = backend.decode(Batch(starts, tuple(begun), len(begun))).sampled[0]
+        stream = (Row(0, 9, first.token, True),)
+        for batch in (each(stream) for each in steps):
+            found |= backend.decode(batch).sampled
+        return found
+
+    alone = told(lambda stream: Batch((), stream, 0), lambda _: Batch((), prompt, len(prompt)))
+    apart, together = (
+        told(lambda stream, ids=ids: Batch((), stream + prompt, len(prompt), apart=ids))
+        for ids in (frozenset({1}), frozenset())
+    )
+    assert apart == alone
+    assert {seq_id: new[0].token for seq_id, new in together.items()} == {
+        seq_id: new[0].token for seq_id, new in alone.items()
+    }

@@ -14,7 +14,7 @@ from edgellm.errors import ContextTooLong
 from edgellm.runner.batch import Start
 from edgellm.runner.kv.memory import Limits
 from edgellm.runner.pacing.costs import StepCosts
-from edgellm.runner.pacing.looking_back import NOTHING
+from edgellm.runner.pacing.looking_back import NOTHING, LookingBack
 from edgellm.runner.pacing.pace import Pace
 from edgellm.runner.scheduler import Scheduler
 from edgellm.runner.sequence import Sequence
@@ -92,6 +92,22 @@ def test_a_chunk_is_for_who_may_have_rows_beside_who_has_some():
         scheduler.budget.turns.observe(1.0)
         list(scheduler.commit(batch, backend.decode(batch).sampled))
     assert {((), 1), (((0, 1.0),), 1)} <= seen
+
+
+def test_beside_deep_streams_a_prompts_rows_are_the_calls_that_cost_least():
+    limits = replace(LIMITS, n_cells=4000, n_ctx_seq=1000, n_batch=512)
+    rows = {n: 0.010 + 0.004 * n for n in (1, 64, 512)}
+    for tile_rows, apart in ((64, {1}), (None, set())):
+        costs = StepCosts({1: 0.014}, rows, looking_back=LookingBack(tile_rows, on_cpu=True))
+        scheduler, backend = Scheduler(limits, Pace(None, costs)), FakeBackend(limits)
+        answers = {0: [], 1: []}
+        scheduler.add(Sequence(0, [5] * 900, 950))
+        while not answers[0]:
+            step(scheduler, backend, answers)
+        scheduler.add(Sequence(1, [6] * 90, 95))
+        batch = scheduler.schedule()
+        assert (batch.n_prompt_rows, batch.apart) == (90, apart)
+        assert batch.before.own_tiles < batch.before.in_tiles
 
 
 class Took:

@@ -134,7 +134,7 @@ class CopyBudget:
     def _is_worth(self, n_cells: int, cell_s: float | None, tokens: range) -> bool:
         """`tokens`: their positions in the conversation."""
         middle = (tokens.start + tokens.stop) / 2
-        computing_s = self._pace.costs.mixed_s(0, len(tokens), Before(middle, middle))
+        computing_s = self._pace.costs.mixed_s(0, len(tokens), Before(middle, middle, middle))
         if cell_s is None or computing_s is None:
             return True  # very likely: a row reads all weights, a copy only its own cells
         return n_cells * cell_s < computing_s

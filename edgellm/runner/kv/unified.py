@@ -119,7 +119,8 @@ class UnifiedMemory(SharedAnywhere):
             if not any(s.n_output for s in running):
                 pending = sum(s.n_pending for s in running)
                 depth = sum(s.n_computed for s in running) / len(running)
-                before = Before(depth, self.in_tiles(running))
+                in_tiles = self.in_tiles(running)
+                before = Before(depth, in_tiles, in_tiles)
                 self._spill.budget.beside_prompt(min(pending, self._limits.n_batch), before)
             self._make_way(running)
         for sequence in running:

@@ -9,7 +9,8 @@ some ubatches computed (we never abort); -1 bad batch; below that, fatal.
 
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
+from functools import partial
 
 import llama_cpp
 
@@ -192,7 +193,8 @@ class LlamaBackend:
             return sampled_rows(rows, self._drawing.draw)
 
         with self._adapters.used(batch.adapters):
-            sampled = self._calls.run(batch.rows, self._split, compute)
+            split = partial(self._split, own_call=batch.apart)
+            sampled = self._calls.run(batch.rows, split, compute)
         if batch.padding:
             llama_cpp.llama_memory_seq_rm(self._memory, batch.padding[0].seq_id, -1, -1)
         decode_s = self._compute.elapsed_s - computed_s
@@ -221,8 +223,11 @@ class LlamaBackend:
             )
         return self._sight.see(file, is_wanted)
 
-    def _split(self, rows: tuple[Row, ...]) -> Iterator[tuple[Row, ...]]:
-        """All rows in one call, or each sequence's in its own: kernels round by the rows beside.
+    def _split(
+        self, rows: tuple[Row, ...], own_call: Set[int] = frozenset()
+    ) -> Iterator[tuple[Row, ...]]:
+        """All rows in one call, but for those of the ids in `own_call`; or batch-invariant each
+        sequence's in its own: kernels round by the rows beside.
 
         A picture's rows are vectors, which no call has beside tokens.
         """
@@ -231,10 +236,12 @@ class LlamaBackend:
             yield from pictures
             rows = tokens
         if self._invariant:
-            for _, own in itertools.groupby(rows, lambda row: row.seq_id):
-                yield tuple(own)
-        elif rows:
-            yield rows
+            for _, alone in itertools.groupby(rows, lambda row: row.seq_id):
+                yield tuple(alone)
+            return
+        own = tuple(row for row in rows if row.seq_id in own_call) if own_call else ()
+        first = tuple(row for row in rows if row.seq_id not in own_call) if own else rows
+        yield from filter(None, (first, own))
 
     def _decode_rows(self, rows: tuple[Row, ...]) -> None:
         if self._sight and is_picture(rows[0].token):

@@ -5,7 +5,8 @@ CPU three rows take 49 ms and four 31. Whoever decides on a number of rows asks 
 (scheduler.py), a prompt's chunk (pace.py), the length of a draft (speculation.py).
 
     step_s(n)          n rows that each want logits: streams that decode, drafts that are verified
-    mixed_s(d, p, at)  d such rows and p rows of prompts, which look back on `at`
+    mixed_s(d, p, at)  d such rows and p rows of prompts, which look back on `at`: in one call of
+                       llama_decode, or in two where that is faster (`are_apart`)
 
 Both start from tables that rehearsal.py measured on nearly empty memory. Real steps cost more as
 conversations get longer, so an observed step moves a factor that is common to all sizes; and, much
@@ -151,8 +152,12 @@ class StepCosts:
         base_s = self.step_s(n_decode) if n_decode else 0.0
         if not n_prompt:
             return base_s
-        prompt = self._prompt_cost(n_decode, n_prompt, before)
+        prompt, _ = self._cheaper(n_decode, n_prompt, before)
         return None if base_s is None or prompt is None else base_s + prompt.all_s
+
+    def are_apart(self, n_decode: int, n_prompt: int, before: Before) -> bool:
+        """Whether the prompts' rows take less time in a call of their own, behind the streams'."""
+        return self._cheaper(n_decode, n_prompt, before)[1] != n_decode
 
     def detour_s(self, n_rows: int) -> float:
         """The cost of another number of rows than the last step's: of switching to it and back."""
@@ -203,7 +208,7 @@ class StepCosts:
         # step is put down to the prompt.
         base_s = (self.step_s(n_decode) or 0.0) if n_decode else 0.0
         prompt_s = max(elapsed_s - base_s, elapsed_s / 4)
-        known = self._prompt_cost(n_decode, n_prompt, before)
+        known, n_beside = self._cheaper(n_decode, n_prompt, before)
         if not known:
             self._prompt.put(n_prompt, prompt_s)
             return
@@ -211,7 +216,7 @@ class StepCosts:
         self._prompt_factor *= _moved(ratio, _PROMPT_SMOOTHING * (1 - back_part))
         if back_part > _LEAST_TELLING:
             back = _moved(ratio, _PROMPT_SMOOTHING * back_part)
-            self.looking_back.correct(n_decode + n_prompt, back)
+            self.looking_back.correct(n_beside + n_prompt, back)
         self._prompt_least = min(self._prompt_least, self._prompt_factor)
         self._vain_factor = min(self._vain_factor, self._prompt_factor)
 
@@ -233,15 +238,27 @@ class StepCosts:
         self._decode.scale(n_rows, _moved(ratio, max(_OWN_SMOOTHING, 1 - _KEEP**n_since)))
         self._seen[n_rows] = self._n_steps
 
-    def _prompt_cost(self, n_decode: int, n_prompt: int, before: Before) -> _PromptCost | None:
-        """What the prompt's rows add to a step that reads the weights for its decoding rows."""
-        whole_s = self._prompt.at(n_decode + n_prompt)
+    def _cheaper(
+        self, n_decode: int, n_prompt: int, before: Before
+    ) -> tuple[_PromptCost | None, int]:
+        """Of both ways, and how many decoding rows are in the same call."""
+        beside = self._prompt_cost(n_decode, n_prompt, before)
+        if beside and n_decode and n_prompt and self.looking_back.is_tiled(n_decode + n_prompt):
+            alone = self._prompt_cost(0, n_prompt, before.alone)
+            if alone and alone.all_s < beside.all_s:
+                return alone, 0
+        return beside, n_decode
+
+    def _prompt_cost(self, n_beside: int, n_prompt: int, before: Before) -> _PromptCost | None:
+        """What the prompt's rows add to a call that reads the weights for `n_beside` decoding
+        rows."""
+        whole_s = self._prompt.at(n_beside + n_prompt)
         if whole_s is None:
             return None
-        saved_s = (self._prompt.at(n_decode) or 0.0) if n_decode else 0.0
-        row_s = whole_s / (n_decode + n_prompt)  # a prompt's row adds half of it at least
+        saved_s = (self._prompt.at(n_beside) or 0.0) if n_beside else 0.0
+        row_s = whole_s / (n_beside + n_prompt)  # a prompt's row adds half of it at least
         added_s = max(whole_s - saved_s, row_s * n_prompt / 2)
-        n_more = self.looking_back.in_rows(n_decode, n_prompt, before)
+        n_more = self.looking_back.in_rows(n_beside, n_prompt, before)
         back_s = n_more * self._prompt.row_s
         return _PromptCost(added_s * self._prompt_factor, back_s * self._prompt_factor)
 

@@ -71,18 +71,21 @@ class Attention:
         held, longest = sum(depths), max(depths, default=0)
         own = max(0.0, 1 - n_shared / max(1, held - longest))  # part of all but the longest
         n_pool = longest + own * (held - longest)
-        n_rows = sum(part.n_rows for part in parts)
-        if self.is_tiled and n_rows >= TILE_ROWS:
-            seen = (max(tile) + own * (sum(tile) - max(tile)) for tile in _tiles(parts))
-            pool = sum(TILE_ROWS * TILED_LOOK * self._in_pool(each, n_pool) for each in seen)
-        else:
-            pool = sum(part.n_rows * self._in_pool(part.depth, n_pool) for part in parts)
+        calls = ([p for p in parts if p.n_rows == 1], [p for p in parts if p.n_rows > 1])
+        in_two_calls = sum(self._pool(call, n_pool, own) for call in calls)
+        pool = min(self._pool(parts, n_pool, own), in_two_calls)
         # llama.cpp first computes as many rows of each stream as the shortest one has, and then the
         # rest (llama-batch.cpp, split_equal): so 64 rows beside a single one make no whole tile.
         fewest = min((part.n_rows for part in parts), default=0)
-        calls = ((n, part.depth) for part in parts for n in (fewest, part.n_rows - fewest))
-        streams = sum(n * depth * self._look(n) for n, depth in calls)
+        rests = ((n, part.depth) for part in parts for n in (fewest, part.n_rows - fewest))
+        streams = sum(n * depth * self._look(n) for n, depth in rests)
         return Looks(_with_reading(pool, n_pool), _with_reading(streams, held))
+
+    def _pool(self, call: Sequence[Part], n_pool: float, own: float) -> float:
+        if self.is_tiled and sum(part.n_rows for part in call) >= TILE_ROWS:
+            seen = (max(tile) + own * (sum(tile) - max(tile)) for tile in _tiles(call))
+            return sum(TILE_ROWS * TILED_LOOK * self._in_pool(each, n_pool) for each in seen)
+        return sum(part.n_rows * self._in_pool(part.depth, n_pool) for part in call)
 
     def _in_pool(self, seen: float, n_pool: float) -> float:
         return seen + self.masked_look * max(0.0, n_pool - seen)

@@ -16,11 +16,13 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from edgellm.runner.pacing.costs import StepCosts
-from edgellm.runner.pacing.looking_back import NOTHING, Before, Sizes
+from edgellm.runner.pacing.looking_back import NOTHING, Before, Sizes, Tiles
 
-# Where decoding alone uses up the target, prompts still get as much time as decoding does: whoever
-# waits for a first token must not starve.
-_LEAST_SHARE = 1.0  # of what a step's decoding rows take
+# Where decoding alone uses up the target, prompts still get so many times what decoding takes:
+# whoever waits for a first token must not starve. With so much, the gaps get three times as long,
+# and prompts are read in two thirds of the time; of prompt rows a second over the square root of
+# the gap, that is the most.
+_LEAST_SHARE = 2.0
 _UNREAD_S = 1.0  # the target where nobody reads tokens as they come; batch work's target, too
 # How late steps come, as a part of the time expected:
 _FIRST_LATE = 0.04  # believed before a step was seen
@@ -92,15 +94,15 @@ class Pace:
         masks_s: float = 0.0,
         *,
         n_sitting: int = 0,
-        in_tiles: int | None = None,
+        tiles: Tiles | None = None,
         is_read: bool = True,
     ) -> int:
         """How many prompt rows may go into the next step, beside `n_decoding` running streams whose
         masks take `masks_s` of it.
 
         `unread`: the prompts (at least one), in the order in which they are given rows.
-        `n_sitting`: those of the streams that sit this step out. `in_tiles`: as in Before; None: as
-        many as the depth. `is_read`: somebody reads one of the streams as it comes.
+        `n_sitting`: those of the streams that sit this step out. `tiles`: None: as much as the
+        depth. `is_read`: somebody reads one of the streams as it comes.
 
         Whoever waits for a first token counts as much as whoever waits for the next one: beside one
         stream, seven newcomers may hold it up for eight times the target, while one long prompt
@@ -119,7 +121,7 @@ class Pace:
         sizes = self.costs.looking_back.sizes(n_beside, n_most)
 
         def cost_s(n_rows: int) -> float:
-            before = Before.of(_chunks(unread, n_rows), in_tiles)
+            before = Before.of(_chunks(unread, n_rows), tiles)
             return self.costs.mixed_s(n_beside, n_rows, before) or 0.0
 
         def fastest(n_prefilling: float) -> int:
@@ -141,18 +143,18 @@ def _fastest(sizes: Sizes, cost_s: Callable[[int], float], aim_s: float, most_s:
         return n_rows / max(cost_s(n_rows), 1e-9)
 
     found = [_largest(block, cost_s, aim_s) for block in sizes.blocks]
-    if sizes.tile and cost_s(sizes.tile) <= most_s:
-        found.append(sizes.tile)
+    found += [n for n in sizes.tiles if cost_s(n) <= most_s]
     return max(filter(None, found), key=a_second, default=1)
 
 
 def _largest(block: range, cost_s: Callable[[int], float], most_s: float) -> int:
     """The largest that takes at most `most_s`, of numbers of rows of which more cost more. 0: even
     the first takes too long."""
+    if cost_s(block[0]) > most_s:
+        return 0
     if cost_s(block[-1]) <= most_s:
         return block[-1]
-    n_fit = bisect_right(block, most_s, key=cost_s)
-    return block[n_fit - 1] if n_fit else 0
+    return block[bisect_right(block, most_s, key=cost_s) - 1]
 
 
 def _chunks(unread: Sequence[Unread], n_rows: int) -> Iterator[tuple[int, int]]:

@@ -62,6 +62,13 @@ def test_prompts_of_some_are_read_by_tiles_in_a_pool_and_row_by_row_in_streams()
     assert Attention().looks(long).streams == Attention().looks(long).pool
 
 
+def test_in_a_pool_a_prompt_beside_deep_streams_is_counted_in_a_call_of_its_own():
+    streams, prompt = [Part(1, 2000)] * 8, [Part(64, 500)]
+    beside = Attention(masked_look=0.0).looks([*streams, *prompt]).pool
+    apart = [Attention(masked_look=0.0).looks(each).pool for each in (streams, prompt)]
+    assert beside == pytest.approx(sum(apart), rel=0.1)  # what is read is the same cells
+
+
 def test_without_flash_attention_a_pool_multiplies_all_rows_with_all_cells():
     without = Attention.of(replace(POOL, flash_attention=False))
     assert without.looks(STRANGERS).pool > 5 * without.looks(STRANGERS).streams

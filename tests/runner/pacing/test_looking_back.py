@@ -4,11 +4,12 @@ import pytest
 from real_model import plan
 
 from edgellm.runner.pacing.costs import StepCosts
-from edgellm.runner.pacing.looking_back import TILE_ROWS, Before, LookingBack
+from edgellm.runner.pacing.looking_back import TILE_ROWS, Before, LookingBack, Tiles
 from edgellm.runner.pacing.pace import Pace, Unread
 
 BASE_S, DECODE_S, ROW_S = 0.003, 0.0008, 0.0004  # a step, a stream's row, a prompt's
 TILED_CELL_S, CELL_S = 0.28e-6, 0.66e-6  # of a row and a cell, measured on two cores of an EPYC
+DEEP = Before(1000, 1000, 1000)
 
 
 def step_s(n_decode, n_prompt, depth, in_tiles=None):
@@ -30,25 +31,51 @@ def machine(itl_target_s, tiles=TILE_ROWS):
     )
 
 
-def read(pace, n_tokens, n_streams=8, in_tiles=0):
-    """(rows, seconds) of each step until a prompt is read; of a pool in which it and the streams
-    are in tiles of at least so many cells."""
+def taken(costs, n_decode, n_prompt, before):
+    """In one call or in two, as `costs` say."""
+    if costs.are_apart(n_decode, n_prompt, before):
+        own_s = step_s(0, n_prompt, before.depth, before.own_tiles)
+        return step_s(n_decode, 0, 0) + own_s
+    return step_s(n_decode, n_prompt, before.depth, before.in_tiles)
+
+
+def read(pace, n_tokens, n_streams=8, in_tiles=0, of_streams=0):
+    """(rows, seconds) of each step until a prompt is read; of a pool in which it is in tiles of at
+    least `in_tiles` cells, and the streams are in tiles of `of_streams` more."""
     steps, at = [], 0
     while at < n_tokens:
-        looked_at = max(at, in_tiles)
-        n = pace.chunk(n_streams, [Unread(n_tokens - at, at)], 504, in_tiles=looked_at)
-        taken_s = step_s(n_streams, n, at + n / 2, looked_at)
-        pace.observe(n, n_streams, taken_s, before=Before(at, looked_at))
+        own = max(at, in_tiles)
+        tiles = Tiles(own + of_streams, own)
+        n = pace.chunk(n_streams, [Unread(n_tokens - at, at)], 504, tiles=tiles)
+        before = Before(at, *tiles)
+        taken_s = taken(pace.costs, n_streams, n, before)
+        pace.observe(n, n_streams, taken_s, before=before)
         steps.append((n, taken_s))
         at += n
     return steps
 
 
-def test_deep_rows_are_read_by_whole_tiles_the_streams_rows_counted():
+def test_deep_rows_are_read_by_whole_tiles_the_streams_rows_counted_or_in_a_call_of_their_own():
     steps = read(machine(0.1), 4000)
-    sizes = [n for n, _ in steps[:-1]]
+    sizes = [n for n, _ in steps[:-2]]
     assert sizes[0] > 120
-    assert sizes[-20:] == [TILE_ROWS - 8] * 20
+    assert set(sizes[-20:]) <= {TILE_ROWS - 8, TILE_ROWS}
+
+
+@pytest.mark.parametrize("depth", [200, 600, 2000])
+def test_beside_deep_streams_a_prompt_is_read_by_itself_and_far_sooner(depth):
+    pace = machine(0.1)
+    steps = read(pace, 2000, of_streams=8 * depth)
+    assert max(s for _, s in steps) <= 1.05 * 0.1125
+    together_s = [step_s(8, n, 1000, 1000 + 8 * depth) / n for n in (48, TILE_ROWS - 8, 120)]
+    assert sum(s for _, s in steps) / 2000 < 0.7 * min(together_s)
+
+
+def test_beside_streams_that_have_hardly_begun_the_weights_are_read_once_for_all():
+    costs = machine(0.1).costs
+    for n_prompt, n_cells, apart in ((120, 64, False), (120, 4000, True), (40, 4000, False)):
+        assert costs.are_apart(8, n_prompt, Before(500, 500 + n_cells, 500)) is apart
+    assert not costs.are_apart(0, 120, Before(500, 4500, 500))
 
 
 @pytest.mark.parametrize(("n_streams", "most"), [(1, 0.93), (5, 0.75), (8, 0.75)])
@@ -63,8 +90,8 @@ def test_in_a_pool_full_of_holes_the_first_rows_come_one_by_one():
     pace = machine(0.1)
     read(pace, 4000)
     sizes = [n for n, _ in read(pace, 4000, in_tiles=3900)]
-    assert TILE_ROWS - 8 not in sizes[:5]
-    assert sizes[-5:-1] == [TILE_ROWS - 8] * 4
+    assert max(sizes[:5]) < TILE_ROWS - 8
+    assert set(sizes[-6:-2]) <= {TILE_ROWS - 8, TILE_ROWS}
 
 
 def test_a_step_may_take_what_the_aim_leaves_of_the_target_for_a_whole_tile_only():
@@ -84,7 +111,7 @@ def test_a_tile_holds_no_rows_of_streams_that_sit_a_step_out():
     read(pace, 3000)
     for n_sitting in (0, 1, 5, 8):
         n_rows = pace.chunk(8, [Unread(1000, 3000)], 504, n_sitting=n_sitting)
-        assert n_rows + 8 - n_sitting == TILE_ROWS
+        assert n_rows in (TILE_ROWS, TILE_ROWS - 8 + n_sitting)
 
 
 def test_the_last_rows_of_a_prompt_are_no_more_than_there_are():
@@ -97,7 +124,7 @@ def test_what_one_way_costs_says_nothing_of_the_other_once_both_were_seen():
     back = LookingBack(TILE_ROWS, on_cpu=True)
 
     def costs():
-        return [back.in_rows(8, n, Before(1000, 1000)) for n in (16, 120)]
+        return [back.in_rows(8, n, DEEP) for n in (16, 120)]
 
     few, many = costs()
     back.correct(128, 2.0)
@@ -110,12 +137,12 @@ def test_a_prompt_with_hardly_anything_before_it_tells_nothing_of_looking_back()
     costs = machine(0.1).costs
 
     def back_rows(n):
-        return costs.looking_back.in_rows(0, n, Before(1000, 1000))
+        return costs.looking_back.in_rows(0, n, DEEP)
 
     for depth in (0, 5):
-        costs.observe(0, 20, 0.02, before=Before(depth, depth))
+        costs.observe(0, 20, 0.02, before=Before(depth, depth, depth))
     few, many = back_rows(20), back_rows(128)
-    costs.observe(0, 128, 1.0, before=Before(3000, 3000))
+    costs.observe(0, 128, 1.0, before=Before(3000, 3000, 3000))
     assert back_rows(128) > 1.5 * many
     assert back_rows(20) / few == pytest.approx(back_rows(128) / many)
 
@@ -124,18 +151,20 @@ def test_a_prompt_with_hardly_anything_before_it_tells_nothing_of_looking_back()
 @pytest.mark.parametrize("n_most", [1, 40, 56, 57, 64, 300])
 def test_within_a_block_more_rows_look_at_more_and_none_is_left_out(n_decode, n_most):
     back = LookingBack(TILE_ROWS, on_cpu=True)
-    blocks, tile = back.sizes(n_decode, n_most)
+    blocks, tiles = back.sizes(n_decode, n_most)
     assert [n for block in blocks for n in block] == [*range(1, n_most + 1)]
     for block in blocks:
-        looked = [back.in_rows(n_decode, n, Before(1000, 1000)) for n in block]
-        assert looked == sorted(looked)
-    firsts = [n_decode + block[0] for block in blocks[1:]]
-    assert all(n == TILE_ROWS or n % TILE_ROWS == 1 for n in firsts)
-    assert tile == (TILE_ROWS - n_decode if 0 < TILE_ROWS - n_decode <= n_most else None)
+        for n_beside in (0, n_decode):
+            looked = [back.in_rows(n_beside, n, DEEP) for n in block]
+            assert looked == sorted(looked)
+    starts = [{block[0], block[0] + n_decode} for block in blocks[1:]]
+    assert all(any(n == TILE_ROWS or n % TILE_ROWS == 1 for n in either) for either in starts)
+    fill_one = {TILE_ROWS, TILE_ROWS - n_decode}
+    assert tiles == sorted(n for n in fill_one if 0 < n <= n_most)
 
 
 def is_tiled(plan):
-    return LookingBack.of(plan).sizes(0, 2 * TILE_ROWS).tile == TILE_ROWS
+    return LookingBack.of(plan).is_tiled(TILE_ROWS)
 
 
 def test_tiles_are_the_cpus_with_flash_attention_one_pool_and_a_cache_of_floats():
@@ -156,6 +185,6 @@ def test_before_any_was_seen_a_cpu_is_thought_to_look_back_dearly_whatever_its_c
     floats = plan(kv_unified=True, kv_type_k="f16", kv_type_v="f16", flash_attention=None)
     coarse = replace(floats, kv_type_k="q8_0", kv_type_v="q8_0")
     device = replace(floats, placement=replace(floats.placement, n_gpu_layers=99))
-    deep = Before(4000, 4000)
+    deep = Before(4000, 4000, 4000)
     rows = [LookingBack.of(each).in_rows(8, 16, deep) for each in (floats, coarse, device)]
     assert rows[0] == rows[1] > 20 * rows[2]

@@ -57,17 +57,17 @@ def test_without_running_streams_or_a_target_a_prompt_takes_all_there_is():
     assert Pace(0.1).chunk(8, UNREAD, 500) == 500  # nothing is known yet
 
 
-def test_where_the_streams_alone_are_slower_than_the_target_a_prompt_gets_half_the_time():
+def test_where_the_streams_alone_are_slower_than_the_target_a_prompt_gets_two_thirds_of_it():
     ours = pace(0.001)
     chunk = ours.chunk(n_decoding=8, unread=UNREAD, n_free_rows=500)
-    assert 0.040 < ours.costs.mixed_s(8, chunk) <= 0.048
+    assert 0.064 < ours.costs.mixed_s(8, chunk) <= 0.072
 
 
 def test_what_masks_take_of_a_step_a_prompt_does_not_get():
     ours = pace()
-    chunk = ours.chunk(n_decoding=8, unread=UNREAD, n_free_rows=500, masks_s=0.05)
+    chunk = ours.chunk(n_decoding=8, unread=UNREAD, n_free_rows=500, masks_s=0.02)
     target_s = 0.1 * ours.aim * (1 + 1 / 8)
-    assert ours.costs.mixed_s(8, chunk) <= target_s - 0.05 < ours.costs.mixed_s(8, chunk + 1)
+    assert ours.costs.mixed_s(8, chunk) <= target_s - 0.02 < ours.costs.mixed_s(8, chunk + 1)
     assert ours.chunk(n_decoding=8, unread=UNREAD, n_free_rows=500, masks_s=9.0) > 1
 
 
@@ -164,7 +164,7 @@ def ours(itl_target_s, n_streams=8, slower=1.0):
         return mine.chunk(n_streams, [Unread(100_000, depth)], 512)
 
     for n, gap_s in read_a_long_prompt(chunk_of):
-        mine.observe(n, n_streams, slower * gap_s, before=Before(depth, depth))
+        mine.observe(n, n_streams, slower * gap_s, before=Before(depth, depth, depth))
         gaps_s.append(slower * gap_s)
         depth += n
     return gaps_s
@@ -187,8 +187,9 @@ def test_at_the_same_time_to_the_long_prompts_first_token_the_gaps_are_shorter(f
     assert p99(mine) <= 0.9 * p99(theirs)
 
 
-@pytest.mark.parametrize("itl_target_s", [0.17, 0.2, 0.5, 1.0])
+@pytest.mark.parametrize("itl_target_s", [0.22, 0.3, 0.5, 1.0])
 def test_the_target_is_kept_from_the_first_gap_to_the_last(itl_target_s):
+    assert 3 * step_s(8, 0, 0) < itl_target_s * (1 + 1 / 8)
     assert p99(ours(itl_target_s)) <= itl_target_s * (1 + 1 / 8)
 
 
@@ -197,7 +198,7 @@ def test_on_a_machine_that_has_become_slow_prompts_do_not_starve():
     alone_s = 8 * step_s(8, 0, 0)
     in_half_the_time_s = 2 * (8 * step_s(0, 4000, 2000))
     assert sum(gaps_s) < 2 * in_half_the_time_s
-    assert p99(gaps_s) < 3 * alone_s
+    assert p99(gaps_s) < 4.5 * alone_s
 
 
 @pytest.mark.parametrize("row_s", [0.0005, 0.004, 0.05])
