@@ -3,8 +3,9 @@
 Out: nobody waits for it, so it takes a thirtieth of a step at most. It goes on beside prompts, too:
 the next turn of a conversation often comes while the last one is still being saved. Where so little
 is less than a piece, several steps save up for one. When somebody is kept out for want of cells, it
-may take as long as a wait is worth. While nothing runs it costs nobody anything, and is done
-wherever copying back would pay.
+may take as long as a wait is worth: up to a second while no stream runs, for he would wait for all
+that the next step reads of others' prompts, and then for streams. While nothing runs it costs
+nobody anything, and is done wherever copying back would pay.
 
 Back: somebody waits for it. While no stream runs it takes as long as it takes.
 
@@ -20,6 +21,7 @@ from edgellm.runner.pacing.smoothing import smoothed
 _PIECE = 256  # cells: the most that one operation copies
 _LEAST_PIECE = 16  # cells: fewer are hardly worth an operation
 _FIRST_PIECE = 64  # cells: while nobody knows what copying costs
+_UNREAD_S = 1.0  # of copying that makes room for somebody while no stream runs
 
 
 class CopyBudget:
@@ -53,7 +55,8 @@ class CopyBudget:
             self._left_out = _n_cells(UNNOTICED_RATIO * target_s, self._out_s)
         else:
             self._go_unnoticed(min(target_s, step_s))
-        self._left_hurried = _n_cells(awaited_s, self._out_s)
+        hurried_s = awaited_s if n_decoding else max(awaited_s, _UNREAD_S)
+        self._left_hurried = _n_cells(hurried_s, self._out_s)
         self._left_back = _n_cells(awaited_s, self._back_s or self._out_s)
         if not n_decoding:
             self._left_back = self._n_cells

@@ -54,12 +54,13 @@ def test_what_is_too_little_for_a_piece_is_saved_up():
     assert n_taken == [0, 0, 0, 20, 0, 0, 0, 20]
 
 
-def test_who_needs_the_room_may_take_what_a_wait_is_worth_but_once():
-    made = budget(out_s=0.0001)
-    made.begin(1)
+@pytest.mark.parametrize(("n_decoding", "wait_s"), [(1, 0.3 * 0.1), (0, 1.0)])
+def test_who_needs_the_room_may_take_what_a_wait_is_worth_but_once(n_decoding, wait_s):
+    made = budget(out_s=0.0002)
+    made.begin(n_decoding)
     taken(made)
     made.hurry()
-    assert taken(made) == pytest.approx(0.3 * 0.1 / 0.0001, abs=16)
+    assert taken(made) == pytest.approx(wait_s / 0.0002, abs=16)
     made.hurry()
     assert taken(made) == 0
 

@@ -7,6 +7,7 @@ from spill_runs import House, limits, text
 from edgellm.runner.batch import Restore, Save
 from edgellm.runner.pacing.costs import StepCosts
 from edgellm.runner.pacing.pace import Pace
+from edgellm.runner.sequence import State
 
 
 def one_ends_beside_a_writer(house, n_written, n_output):
@@ -16,6 +17,25 @@ def one_ends_beside_a_writer(house, n_written, n_output):
     house.ask(text(5, 500), n_output)
     while len(house.scheduler.running) + len(house.scheduler.waiting) > 1:
         house.step()
+
+
+@pytest.mark.parametrize("n_streams", [0, 1])
+def test_who_finds_the_cells_full_is_let_in_at_once_where_no_stream_would_wait_for_it(n_streams):
+    house = House(limits(), Pace(0.1, StepCosts({1: 0.01}, {512: 2.0})))
+    house.run(text(9, 100))
+    house.scheduler.memory.observe(0.05)  # half a millisecond a cell
+    for first in (5, 6, 7):
+        house.ask(text(first, 600), 1)
+    while not house.scheduler.idle:
+        house.step()
+    house.done(Save)
+    for first in range(n_streams):
+        house.ask(text(20 + first, 10), 200)
+        house.step()
+    news = [house.ask(text(first, 600), 5) for first in (10, 11, 12)]
+    house.step()
+    n_waiting = sum(one.state is State.WAITING for one in news)
+    assert n_waiting == 0 if not n_streams else n_waiting > 0
 
 
 def test_out_of_a_device_what_is_idle_is_copied_only_while_nothing_runs():
