@@ -15,13 +15,12 @@ believed to be too slow would never be tried again.
 
 from edgellm.runner.kv.copying import AWAITED_RATIO, UNNOTICED_RATIO
 from edgellm.runner.pacing.looking_back import NOTHING, Before
-from edgellm.runner.pacing.pace import Pace
+from edgellm.runner.pacing.pace import UNREAD_S, Pace
 from edgellm.runner.pacing.smoothing import smoothed
 
 _PIECE = 256  # cells: the most that one operation copies
 _LEAST_PIECE = 16  # cells: fewer are hardly worth an operation
 _FIRST_PIECE = 64  # cells: while nobody knows what copying costs
-_UNREAD_S = 1.0  # of copying that makes room for somebody while no stream runs
 
 
 class CopyBudget:
@@ -55,7 +54,7 @@ class CopyBudget:
             self._left_out = _n_cells(UNNOTICED_RATIO * target_s, self._out_s)
         else:
             self._go_unnoticed(min(target_s, step_s))
-        hurried_s = awaited_s if n_decoding else max(awaited_s, _UNREAD_S)
+        hurried_s = awaited_s if n_decoding else max(awaited_s, UNREAD_S)
         self._left_hurried = _n_cells(hurried_s, self._out_s)
         self._left_back = _n_cells(awaited_s, self._back_s or self._out_s)
         if not n_decoding:

@@ -23,7 +23,7 @@ from edgellm.runner.pacing.looking_back import NOTHING, Before, Sizes, Tiles
 # and prompts are read in two thirds of the time; of prompt rows a second over the square root of
 # the gap, that is the most.
 _LEAST_SHARE = 2.0
-_UNREAD_S = 1.0  # the target where nobody reads tokens as they come; batch work's target, too
+UNREAD_S = 1.0  # the target where nobody reads tokens as they come; batch work's target, too
 # How late steps come, as a part of the time expected:
 _FIRST_LATE = 0.04  # believed before a step was seen
 _MOST_LATE = 0.3  # counted of one step: a stopped process says nothing about the next one
@@ -115,7 +115,7 @@ class Pace:
             return n_free_rows
         if self.costs.doubtful:
             return 0  # one step without prompts, to see what the streams take by now
-        target_s = self.itl_target_s if is_read else max(self.itl_target_s, _UNREAD_S)
+        target_s = self.itl_target_s if is_read else max(self.itl_target_s, UNREAD_S)
         n_most = min(n_free_rows, sum(each.n_rows for each in unread))
         n_beside = n_decoding - n_sitting
         sizes = self.costs.looking_back.sizes(n_beside, n_most)
