@@ -15,13 +15,15 @@ from edgellm.runner.pacing.costs import StepCosts
 from edgellm.runner.pacing.layouts import LayoutChoice
 from edgellm.runner.pacing.pace import Pace
 from edgellm.runner.scheduler import Scheduler
-from edgellm.selector.plan import Layout
+from edgellm.selector.plan import laid_out, layout_of
 
 N_CTX_SEQ, N_PARALLEL = 400, 4
 POOL = plan(
     n_ctx=1024, n_ctx_seq=N_CTX_SEQ, n_parallel=N_PARALLEL, n_seq_max=5, n_outputs_max=5,
-    prefix_ram_bytes=10_000, other_layout=Layout(False, 1024, N_PARALLEL, N_PARALLEL),
+    prefix_ram_bytes=10_000,
 )  # fmt: skip
+STREAMS = replace(POOL, kv_unified=False, n_seq_max=N_PARALLEL, n_outputs_max=N_PARALLEL)
+POOL = replace(POOL, other_layouts=(layout_of(STREAMS),))
 
 
 @dataclass
@@ -79,13 +81,19 @@ class TwoLayouts:
 
 
 class Willing(LayoutChoice):
-    """Whenever it is asked."""
+    """Whenever it is asked: to the one that is wanted, or any other."""
 
-    willing = True
+    wanted = None
 
     @property
-    def pays(self):
-        return self.willing
+    def better(self):
+        return self.wanted or next(iter(self.saved_s), None)
+
+
+def other(plan):
+    """The same in the only other layout that it has."""
+    (there,) = plan.other_layouts
+    return laid_out(plan, there)
 
 
 def changing(backend, *, choice=None, log=None, begins=POOL, is_busy=lambda: False, clock=None):

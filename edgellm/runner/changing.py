@@ -1,30 +1,35 @@
-"""A loaded model changes between a pool of KV cells and a stream for each conversation.
+"""A loaded model changes its layout: a pool of KV cells or a stream for each conversation, with
+flash attention or without.
 
 The weights stay. The context is replaced by another one, and past conversations are carried over,
 whole, in host memory. That is done while nobody runs or waits; messages that come meanwhile stay in
-the inbox. pacing/layouts.py says which layout pays; whether a plan has another one at all, the
-selector has decided.
+the inbox. pacing/layouts.py says which layout pays; which ones a plan has beside its own, the
+selector has decided. Before the first change of attention both kinds are measured behind the
+longest of these conversations: where it doesn't pay after all, the next pause changes back.
 """
 
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from edgellm.errors import EdgellmError
 from edgellm.runner.backend import Step
 from edgellm.runner.batch import Batch, Copy, Forget, Fork
 from edgellm.runner.kv.carrying import Carried
 from edgellm.runner.kv.memory import Limits
-from edgellm.runner.pacing.layouts import LayoutChoice, Part, n_shared
+from edgellm.runner.pacing.depth_trial import LEAST_DEPTH, DepthTrial
+from edgellm.runner.pacing.layouts import LayoutChoice
+from edgellm.runner.pacing.looks import Part, n_shared
 from edgellm.runner.scheduler import Scheduler
 from edgellm.runner.sequence import Sequence
-from edgellm.selector.plan import Plan, laid_out
+from edgellm.selector.plan import Layout, Plan, laid_out, layout_of
 
 _MOST_ALIKE = 16  # steps counted at once: counting takes 20 µs, and a step may take 1 ms
 _QUIET_S = 1.0  # without a message, before a change
 _CARRYING_S = 1.0  # that copying out of the cells may take, as somebody may come meanwhile
 _NAMES = {True: "one pool of KV cells", False: "a stream of KV cells for each conversation"}
+_PLAINLY = ", without flash attention"
 
 
 class Changeable(Protocol):
@@ -40,9 +45,19 @@ class Changeable(Protocol):
 
     def take_in(self, blob: int, payload: Any) -> None: ...
 
+    def try_depth(self, payload: Any, n_tokens: int) -> DepthTrial:
+        """Time steps in empty memory, and behind a conversation that was handed out. Empties the
+        memory. Raises EdgellmError."""
+        ...
+
     def lay_out(self, plan: Plan) -> None:
         """Raises EdgellmError: there is no context then, until this is called again."""
         ...
+
+
+class _Longest(NamedTuple):
+    payload: Any
+    n_tokens: int
 
 
 @dataclass(slots=True)
@@ -86,7 +101,7 @@ class Changing:
         self._clock, self._log = clock, log
         self._shared: tuple[frozenset[int], int] = (frozenset(), 0)
         self._seen: _Alike | None = None
-        self._failed = False
+        self._trials: tuple[DepthTrial, DepthTrial] | None = None  # before and after a change
 
     def is_due(self, scheduler: Scheduler) -> bool:
         """The other layout pays, and the present one owes nobody anything. What is still to be
@@ -102,7 +117,7 @@ class Changing:
 
     @property
     def _is_wanted(self) -> bool:
-        return self._choice.pays and not self._failed
+        return self._choice.better is not None
 
     def observe(self, batch: Batch, running: dict[int, Sequence], elapsed_s: float) -> None:
         """A step took so long. Called before it is committed."""
@@ -128,35 +143,62 @@ class Changing:
         self._seen = None
 
     def change(self, old: Scheduler) -> Scheduler:
-        """The scheduler for the other layout. Raises EdgellmError if neither layout can be made any
-        more, which is the worker's end."""
+        """The scheduler for a better layout. Raises EdgellmError if neither it nor the present one
+        can be made any more, which is the worker's end."""
         begun_s, choice, self._seen = self._clock(), self._choice, None
-        why = f"of {choice.busy_s:.1f} s the other would have saved {choice.saved_s:.1f}"
+        there = choice.better
+        assert there is not None, "nothing is to be changed"
+        why = f"of {choice.busy_s:.1f} s it would have saved {choice.saved_s[there]:.1f}"
         carried, payloads = self._carried(old, begun_s)
         self._end()
-        self._lay_out()
+        is_changed = self._lay_out(there, _longest(carried, payloads))
         new = self._begin(self.plan)
         new.n_drafted, new.n_draft_accepted = old.n_drafted, old.n_draft_accepted
         kept = new.memory.adopt(carried)
         for number, one in kept.items():
             self._backend.take_in(number, payloads.pop(one.blob))
-        if not self._failed:
+        if is_changed:
             elapsed_s = self._clock() - begun_s
-            choice.changed(elapsed_s)
-            there = _NAMES[self.plan.kv_unified]
-            self._log(f"now {there}: {why}; {len(kept)} conversations kept, in {elapsed_s:.2f} s")
+            choice.changed(there, elapsed_s)
+            n_kept = f"{len(kept)} conversations kept, in {elapsed_s:.2f} s"
+            self._log(f"now {_named(there)}: {why}; {n_kept}")
+            self._judge()
         return new
 
-    def _lay_out(self) -> None:
-        """Raises EdgellmError."""
-        other = laid_out(self.plan)
+    def _lay_out(self, there: Layout, longest: _Longest | None) -> bool:
+        """Whether it could be. Raises EdgellmError."""
         try:
-            self._backend.lay_out(other)
-            self.plan = other
+            here = self._try_depth(there, longest)
+            self._backend.lay_out(laid_out(self.plan, there))
+            if here and longest:
+                self._trials = here, self._backend.try_depth(*longest)
         except EdgellmError as error:
-            self._log(f"no change to {_NAMES[other.kv_unified]}: {error}")
-            self._failed = True
+            self._log(f"no change to {_named(there)}: {error}")
+            self._choice.drop(there)
             self._backend.lay_out(self.plan)
+            return False
+        self.plan = laid_out(self.plan, there)
+        return True
+
+    def _try_depth(self, there: Layout, longest: _Longest | None) -> DepthTrial | None:
+        """What the present attention takes, if it is to be compared with another one that was never
+        tried. Raises EdgellmError."""
+        here = layout_of(self.plan)
+        if self._choice.has_tried or there.attends_plainly == here.attends_plainly:
+            return None
+        if longest is None:
+            raise EdgellmError(f"no conversation of {LEAST_DEPTH} tokens is there to try it with")
+        return self._backend.try_depth(*longest)
+
+    def _judge(self) -> None:
+        """By what was measured on the way here."""
+        if self._trials is None:
+            return
+        here, there = self._trials
+        is_plain, self._trials = layout_of(self.plan).attends_plainly, None
+        self._choice.learn(*((here, there) if is_plain else (there, here)))
+        depth, times = here.depth, there.deep_s[1] / here.deep_s[1]
+        self._log(f"behind {depth} tokens a step takes {times:.2f} times what it took")
 
     def _carried(self, old: Scheduler, begun_s: float) -> tuple[list[Carried], dict[int, Any]]:
         """The conversations to carry over, most recently used first, as many as the memory budget
@@ -177,6 +219,18 @@ class Changing:
             if self._clock() - begun_s > _CARRYING_S:
                 break
         return found, payloads
+
+
+def _longest(carried: list[Carried], payloads: dict[int, Any]) -> _Longest | None:
+    """What it holds, and the number of its tokens. None: there is none that is long enough."""
+    one = max(carried, key=lambda one: len(one.tokens), default=None)
+    if one is None or len(one.tokens) < LEAST_DEPTH:
+        return None
+    return _Longest(payloads[one.blob], len(one.tokens))
+
+
+def _named(layout: Layout) -> str:
+    return _NAMES[layout.kv_unified] + (_PLAINLY if layout.attends_plainly else "")
 
 
 def _copied(batch: Batch, running: dict[int, Sequence]) -> int:

@@ -217,7 +217,7 @@ def _changing(
     limits, known = backend.limits, backend.rehearsed
     size = limits.blob.cell_bytes if limits.blob else 0
     size = limits.state.full_cell_bytes if limits.state else size
-    if plan.other_layout is None or not size or known is None:
+    if not plan.other_layouts or not size or known is None:
         return None
     rows = StepCosts(known.decode, known.prompt, known.switch_s)
     return Changing(

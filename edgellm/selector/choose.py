@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from edgellm.errors import BadRequest, DoesNotFit, ModelNotFound
 from edgellm.probe.hardware import Hardware
-from edgellm.selector.layouts import other_layout
+from edgellm.selector.layouts import other_layouts
 from edgellm.selector.memory.beside import beside, projector_path, sight, with_projector
 from edgellm.selector.memory.budget import pool_budgets
 from edgellm.selector.memory.leaving import is_kept_in_ram, kept_beside, prefix_ram_bytes
@@ -211,7 +211,7 @@ def _generating(plan: Plan, confirmed: Confirmed) -> Plan:
     may_change = bool(ram_bytes) and not question.only_best
     return replace(
         plan,
-        other_layout=other_layout(confirmed.decision.winner, chosen) if may_change else None,
+        other_layouts=other_layouts(confirmed.decision.winner, chosen) if may_change else (),
         prefix_ram_bytes=ram_bytes,
         prefix_disk=goal.prefix_disk if is_kept else None,
         prefix_disk_bytes=goal.prefix_disk_bytes,

@@ -205,12 +205,20 @@ class Alternative:
 
 @frozen
 class Layout:
-    """How the cells of a context lie, and what llama.cpp is asked for because of it."""
+    """How the cells of a context lie and are looked at, and what llama.cpp is asked for because of
+    it."""
 
     kv_unified: bool
+    flash_attention: bool | None
     n_ctx: int
     n_seq_max: int
     n_outputs_max: int
+    n_ubatch: int
+
+    @property
+    def attends_plainly(self) -> bool:
+        """Without flash attention."""
+        return self.flash_attention is False
 
 
 @frozen
@@ -234,7 +242,7 @@ class Plan:
     swa_full: bool
     devices: tuple[str, ...] = ()  # ggml names of the accelerators that take part; () = CPU only
     device_addresses: tuple[str | None, ...] = ()  # of each, as ggml tells it; () = nobody knows
-    other_layout: Layout | None = None  # that it may change to while it is idle; see laid_out
+    other_layouts: tuple[Layout, ...] = ()  # that it may change to while it is idle; see laid_out
     embedding: bool = False
     pooling: str | None = None  # of an embedding model; None: what its file says
     batch_invariant: bool = False  # each sequence is computed in a call of its own
@@ -275,16 +283,28 @@ class Plan:
         return taken | {host_id: taken[host_id] + self.prefix_ram_bytes}
 
 
-def laid_out(plan: Plan) -> Plan:
-    """The same in its other layout, from which it may come back."""
-    there = plan.other_layout
-    assert there is not None, "it has to stay as it is"
-    here = Layout(plan.kv_unified, plan.n_ctx, plan.n_seq_max, plan.n_outputs_max)
+def layout_of(plan: Plan) -> Layout:
+    """The present one."""
+    return Layout(
+        plan.kv_unified,
+        plan.flash_attention,
+        plan.n_ctx,
+        plan.n_seq_max,
+        plan.n_outputs_max,
+        plan.n_ubatch,
+    )
+
+
+def laid_out(plan: Plan, there: Layout) -> Plan:
+    """The same in one of its other layouts, from which it may come back."""
+    others = tuple(one for one in plan.other_layouts if one != there)
     return replace(
         plan,
         kv_unified=there.kv_unified,
+        flash_attention=there.flash_attention,
         n_ctx=there.n_ctx,
         n_seq_max=there.n_seq_max,
         n_outputs_max=there.n_outputs_max,
-        other_layout=here,
+        n_ubatch=there.n_ubatch,
+        other_layouts=(*others, layout_of(plan)),
     )

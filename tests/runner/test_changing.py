@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from layout_runs import POOL, TwoLayouts, Willing, changing
+from layout_runs import POOL, TwoLayouts, Willing, changing, other
 from runner_fakes import answer
 from spill_runs import text
 from worker_runs import endings, greedy, run_worker, shown, text_of
@@ -15,7 +15,6 @@ from edgellm.runner.pacing.costs import StepCosts
 from edgellm.runner.pacing.pace import Pace
 from edgellm.runner.scheduler import Scheduler
 from edgellm.runner.sequence import Sequence
-from edgellm.selector.plan import laid_out
 
 
 class House:
@@ -49,7 +48,7 @@ class House:
         assert self.backend.limits.unified == self.changing.plan.kv_unified
 
 
-both_ways = pytest.mark.parametrize("begins", [POOL, laid_out(POOL)], ids=["pool", "streams"])
+both_ways = pytest.mark.parametrize("begins", [POOL, other(POOL)], ids=["pool", "streams"])
 
 
 @both_ways
@@ -131,7 +130,7 @@ def test_what_cannot_be_copied_out_is_computed_again(begins, error):
 def test_no_history_of_changes_loses_a_blob_or_a_right_answer():
     for seed in range(25):
         rng = random.Random(seed)
-        house = House(rng.choice([POOL, laid_out(POOL)]), ram_bytes=rng.choice((0, 500, 10_000)))
+        house = House(rng.choice([POOL, other(POOL)]), ram_bytes=rng.choice((0, 500, 10_000)))
         texts = [[5], text(8, 200)]
         for _ in range(12):
             base = rng.choice(texts)[: rng.randint(1, 300)]

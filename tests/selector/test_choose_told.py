@@ -89,4 +89,4 @@ def test_what_is_only_compared_is_the_same_plan_without_words(objective, cards):
     hardware, goal = machine(*cards), Goal(objective=objective)
     told = choose(hardware, specs.ladder(), goal, load_profiles())
     bare = choose(hardware, specs.ladder(), goal, load_profiles(), explained=False)
-    assert bare == replace(told, reasons=(), rejected=(), pareto=(), other_layout=None)
+    assert bare == replace(told, reasons=(), rejected=(), pareto=(), other_layouts=())

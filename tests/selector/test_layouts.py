@@ -1,4 +1,4 @@
-"""The other layout of KV cells that a plan may change to: where there is one, and which."""
+"""The other layouts that a plan may change to: where there are any, and which."""
 
 from dataclasses import replace
 
@@ -8,46 +8,94 @@ from selector_choices import plan_of
 from selector_machines import machine
 
 from edgellm.models.repo_files import RepoFile
-from edgellm.selector.plan import laid_out
+from edgellm.selector.plan import laid_out, layout_of
 
 HOST = machine(ram=32)
+
+
+def ways(plan):
+    """Of its layouts, the present one first: whether it is a pool, and has flash attention."""
+    return [(one.kv_unified, not one.attends_plainly) for one in layouts(plan)]
+
+
+def layouts(plan):
+    return (layout_of(plan), *plan.other_layouts)
 
 
 @pytest.mark.parametrize("use", ["chat", "batch"])
 def test_on_a_cpu_a_pool_has_streams_beside_it_and_streams_a_pool(use):
     plan = plan_of(HOST, use=use)
-    other = laid_out(plan)
-    assert plan.kv_unified == (use == "chat")
-    assert other.kv_unified != plan.kv_unified
+    here = use == "chat"
+    assert ways(plan) == [(here, True), (here, False), (not here, True), (not here, False)]
+    other = laid_out(plan, plan.other_layouts[1])
     pool, streams = (plan, other) if plan.kv_unified else (other, plan)
     assert pool.n_seq_max == streams.n_seq_max + 1  # what is copied goes through an id of its own
     assert pool.n_outputs_max == streams.n_outputs_max + 1
-    same = {"n_ctx", "n_ctx_seq", "n_parallel", "kv_type_k", "kv_type_v", "prefix_ram_bytes"}
+    same = {"n_ctx", "n_ctx_seq", "n_parallel", "n_ubatch", "kv_type_k", "kv_type_v"}
     assert all(getattr(pool, name) == getattr(streams, name) for name in same)
-    assert laid_out(other) == plan
+
+
+def test_from_each_layout_all_others_can_be_had():
+    plan = plan_of(HOST, use="chat")
+    for there in plan.other_layouts:
+        gone = laid_out(plan, there)
+        assert set(layouts(gone)) == set(layouts(plan))
+        back = laid_out(gone, layout_of(plan))
+        assert replace(back, other_layouts=plan.other_layouts) == plan
+
+
+def test_without_flash_attention_a_batch_is_smaller_unless_its_size_was_asked_for():
+    plan = plan_of(HOST, use="chat")
+    plain = [one for one in plan.other_layouts if one.attends_plainly]
+    assert {one.n_ubatch for one in plain} == {128}
+    assert plan.n_ubatch == 512
+    asked = plan_of(HOST, use="chat", n_ubatch=256)
+    assert {one.n_ubatch for one in layouts(asked)} == {256}
+
+
+def test_a_layout_whose_buffers_find_no_room_is_none():
+    """Without flash attention there is a number for each row, head and cell: of a whole pool."""
+    plan = plan_of(HOST, use="chat", n_ubatch=2048, n_ctx_seq=32768, n_parallel=4)
+    assert ways(plan) == [(True, True), (False, True), (False, False)]
+
+
+@pytest.mark.parametrize(
+    ("pinned", "left"),
+    [
+        ({"kv_unified": True}, [(True, True), (True, False)]),
+        ({"kv_unified": False}, [(False, True), (False, False)]),
+        ({"n_parallel": 1}, [(True, True), (True, False)]),
+        ({"flash_attention": True}, [(True, True), (False, True)]),
+        ({"flash_attention": False}, [(True, False), (False, False)]),
+        ({"kv_type_k": "q8_0", "kv_type_v": "q8_0"}, [(True, True), (False, True)]),
+        ({"n_ctx_seq": 512}, [(True, True), (False, True)]),
+    ],
+    ids=lambda given: " ".join(given) if isinstance(given, dict) else "",
+)
+def test_what_is_pinned_stays_and_the_rest_may_change(pinned, left):
+    assert ways(plan_of(HOST, **{"use": "chat"} | pinned)) == left
 
 
 @pytest.mark.parametrize(
     "pinned",
     [
-        {"kv_unified": True},
-        {"kv_unified": False},
         {"batch_invariant": True},
         {"prefix_ram_bytes": 0},
-        {"n_parallel": 1},
+        {"kv_unified": True, "flash_attention": True},
+        {"n_parallel": 1, "flash_attention": False},
     ],
     ids=lambda pinned: " ".join(pinned),
 )
-def test_what_is_pinned_or_asked_for_stays_as_it_is(pinned):
-    assert plan_of(HOST, **{"use": "chat"} | pinned).other_layout is None
+def test_where_all_is_pinned_nothing_changes(pinned):
+    assert plan_of(HOST, **{"use": "chat"} | pinned).other_layouts == ()
 
 
 def test_where_an_accelerator_computes_nothing_changes():
-    assert plan_of(machine((24, 1000)), use="chat").other_layout is None
+    assert plan_of(machine((24, 1000)), use="chat").other_layouts == ()
 
 
 def test_what_carries_more_than_cells_keeps_its_layout():
-    assert plan_of(HOST, specs.ladder(specs.gemma3_27b), use="chat").other_layout is None
+    assert plan_of(HOST, specs.ladder(specs.gemma3_27b), use="chat").other_layouts == ()
 
 
 def test_where_pictures_or_another_model_belong_to_it_nothing_changes():
@@ -55,4 +103,4 @@ def test_where_pictures_or_another_model_belong_to_it_nothing_changes():
         replace(one, projector=RepoFile("mmproj.gguf", 1 << 20), projector_bytes=1 << 20)
         for one in specs.ladder()
     ]
-    assert plan_of(HOST, seeing, use="chat").other_layout is None
+    assert plan_of(HOST, seeing, use="chat").other_layouts == ()

@@ -9,7 +9,7 @@ some ubatches computed (we never abort); -1 bad batch; below that, fatal.
 
 import itertools
 import time
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from functools import partial
 
 import llama_cpp
@@ -44,12 +44,14 @@ from edgellm.runner.llama.load import LoadError, load
 from edgellm.runner.llama.preparation import Preparation
 from edgellm.runner.llama.sampling import samplers_of
 from edgellm.runner.llama.state import StateBlobs
+from edgellm.runner.llama.streams import Blob
 from edgellm.runner.llama.vocab import Vocab
 from edgellm.runner.pacing.costs import StepCosts
+from edgellm.runner.pacing.depth_trial import DepthTrial, try_depth
 from edgellm.runner.pacing.looking_back import LookingBack
 from edgellm.runner.pacing.recorder import NativeTimes
 from edgellm.runner.pacing.rehearsal import Rehearsed, rehearse
-from edgellm.selector.plan import Plan
+from edgellm.selector.plan import Layout, Plan, layout_of
 
 
 def library() -> str:
@@ -69,7 +71,7 @@ class LlamaBackend:
         self._loaded = loaded = load(path, plan, on_progress)  # keeps alive what C points to
         self._model, self._context, self.memory = loaded.model, loaded.context, loaded.memory
         self.costs, self.rehearsed = StepCosts(), rehearsed
-        self._costs: dict[bool, StepCosts] = {}  # by layout: what steps take in a pool, in streams
+        self._costs: dict[Layout, StepCosts] = {}  # what steps take
         self.overlaps, self._invariant = bool(plan.devices), plan.batch_invariant
         self.n_embd = int(llama_cpp.llama_model_n_embd_out(self._model))
         self.n_ctx_train = int(llama_cpp.llama_model_n_ctx_train(self._model))
@@ -94,10 +96,36 @@ class LlamaBackend:
         self._adapters.use_in(self._context)
         self._begin(plan)
 
+    def try_depth(self, payload: Blob, n_tokens: int) -> DepthTrial:
+        """What steps take in empty memory, and behind the conversation of `payload`. Needs the
+        memory to itself, and empties it. Raises EdgellmError."""
+        limits, memory = self.limits, self._memory
+        n_most = min(self._n_outputs, limits.n_batch, limits.n_ctx_seq // 2)
+        depth = min(n_tokens, limits.n_ctx_seq - n_most)
+
+        def cut(length: int) -> None:
+            llama_cpp.llama_memory_seq_rm(memory, 0, length, -1)
+
+        def tried(depth: int) -> Mapping[int, float]:
+            token, clock = self._vocab.any_token, time.perf_counter
+            return try_depth(self._decode_rows, cut, clock, token, depth, n_most)
+
+        try:
+            llama_cpp.llama_memory_clear(memory, False)
+            empty_s = tried(0)
+            self._state.put(0, payload)
+            cut(depth)
+            return DepthTrial(depth, empty_s, tried(depth))
+        except (NoKVSlot, ValueError) as error:
+            raise EdgellmError(f"it could not be tried: {error}") from error
+        finally:
+            llama_cpp.llama_memory_clear(memory, True)
+
     def _begin(self, plan: Plan) -> None:
         """Make all that belongs to one context. Raises LoadError."""
         self._memory = llama_cpp.llama_get_memory(self._context)
         self.limits = limits_of(self._model, self._context, plan)
+        self._n_outputs = plan.n_outputs_max
         self._copies = StreamCopies(self._context, on_host=not plan.devices)
         plain = self._adapters.without(self._decode_rows)
         self._state = StateBlobs(self._context, plan, plain)
@@ -136,7 +164,7 @@ class LlamaBackend:
         llama_cpp.llama_memory_clear(self._memory, True)
         known = self.rehearsed
         costs = StepCosts(known.decode, known.prompt, known.switch_s, LookingBack.of(plan))
-        self.costs = self._costs.setdefault(plan.kv_unified, costs)
+        self.costs = self._costs.setdefault(layout_of(plan), costs)
 
     def _rehearse(self, plan: Plan) -> Rehearsed:
         """Raises EdgellmError, NoKVSlot."""

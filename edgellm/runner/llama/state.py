@@ -13,6 +13,7 @@ again.
 
 import ctypes
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 import llama_cpp
@@ -37,6 +38,7 @@ from edgellm.runner.batch import (
 )
 from edgellm.runner.kv.edge import BlobSize
 from edgellm.runner.llama.streams import Blob, restreamed
+from edgellm.runner.llama.values import is_transposed, revalued
 from edgellm.runner.prefix_disk import PrefixDisk
 from edgellm.selector.memory.shape import context_shape
 from edgellm.selector.plan import Plan
@@ -64,6 +66,7 @@ class StateBlobs:
         self._blobs: dict[int, Blob] = {}
         self._disk: PrefixDisk | None = None
         self._file_keys: dict[int, bytes] = {}  # by number, of what was read from disk
+        self._transposes: bool | None = None  # values; None: nobody has asked
         self.blank: Blob | None = None  # see llama/partial.py
 
     def keep_on(self, disk: PrefixDisk, on_fetched: Callable[[int, float | None], None]) -> None:
@@ -78,6 +81,22 @@ class StateBlobs:
     def take_in(self, blob: int, payload: Blob) -> None:
         """Keep what another context's StateBlobs handed out, whatever its layout."""
         self._blobs[blob] = restreamed(payload, self._n_streams)
+
+    def put(self, seq_id: int, payload: Blob) -> None:
+        """Into empty cells, whatever layout it comes from. Raises EdgellmError, ValueError."""
+        blob = self._as_here(restreamed(payload, self._n_streams))
+        write_state(self._context, seq_id, blob, EVERYTHING)
+
+    def learn_form(self, seq_id: int) -> None:
+        """Of what this context writes, by a sequence that has cells. Only where these are all that
+        a sequence has; and needed only where the context may be replaced by another one. What is
+        written in a way that we don't know stays as it is. Raises EdgellmError."""
+        with suppress(ValueError):
+            self._transposes = is_transposed(read_state(self._context, seq_id, EVERYTHING))
+
+    def _as_here(self, blob: Blob) -> Blob:
+        """Raises ValueError."""
+        return blob if self._transposes is None else revalued(blob, transposed=self._transposes)
 
     def obey(self, op: StateOp) -> None:
         """Raises EdgellmError."""
@@ -127,13 +146,15 @@ class StateBlobs:
             self._compute(op.target, 0, op.tokens)
 
     def _takes(self, target: int, blob: int) -> bool:
-        """Put the blob on `target`, which is empty. False: llama.cpp refused it, and `target` is
+        """Put the blob on `target`, which is empty. False: it can't be used, and `target` is
         still empty. That is only accepted of a blob from a file, which is erased so that the next
         worker doesn't get it. Raises EdgellmError for one that we have copied out ourselves.
         """
         try:
+            # Only now, as it takes its time (80 µs a token of a 0.6 B model): many never come back.
+            self._blobs[blob] = self._as_here(self._blobs[blob])
             write_state(self._context, target, self._blobs[blob], EVERYTHING)
-        except EdgellmError:
+        except (EdgellmError, ValueError):
             if self._disk is None or blob not in self._file_keys:
                 raise
             self._disk.erase(self._file_keys[blob])
