@@ -26,8 +26,8 @@ from edgellm.runner.sequence import Sequence
 from edgellm.selector.plan import Layout, Plan, laid_out, layout_of
 
 _MOST_ALIKE = 16  # steps counted at once: counting takes 20 µs, and a step may take 1 ms
-_QUIET_S = 1.0  # without a message, before a change
-_CARRYING_S = 1.0  # that copying out of the cells may take, as somebody may come meanwhile
+_QUIET_S = 1.0  # without a message, before a change; or as long as that takes
+_CARRYING_S = 2.0  # that copying out of the cells may take, as somebody may come meanwhile
 _NAMES = {True: "one pool of KV cells", False: "a stream of KV cells for each conversation"}
 _PLAINLY = ", without flash attention"
 
@@ -113,7 +113,8 @@ class Changing:
     def wait_s(self, idle_s: float) -> float:
         """How long the loop may wait for a message before it asks again whether a change is due:
         other threads don't say when they become idle."""
-        return min(idle_s, _QUIET_S) if self._is_wanted else idle_s
+        quiet_s = max(_QUIET_S, self._choice.change_s)
+        return min(idle_s, quiet_s) if self._is_wanted else idle_s
 
     @property
     def _is_wanted(self) -> bool:

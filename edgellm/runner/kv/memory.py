@@ -86,6 +86,7 @@ class Limits:
     on_device: bool = False  # the cells are: a step reads one in a thousandth of the time of a copy
     shares_prefixes: bool = False
     unified: bool = True
+    masks_cells: bool = True  # passes over those of others; without flash attention it computes all
     n_chunk: int | None = None  # batch-invariant: prompts are computed and shared in such chunks
     n_draft_rows: int = 0  # rows with logits that a step may have beyond one for each sequence
     n_rollback: int | None = None  # tokens that a sequence can be cut back by; None: any number

@@ -209,7 +209,8 @@ class UnifiedMemory(SharedAnywhere):
 
     def _make_way(self, running: list[Sequence]) -> None:
         """Idle sequences leave the cells if they make the next steps look further, the least recent
-        first. Scattered ones go last: their holes are where the next tokens will lie."""
+        first. Scattered ones go last: their holes are where the next tokens will lie. Where every
+        row is computed with all cells they go in a hurry, before a prompt lies above them."""
         if not self.retained.by_id:
             return
         ahead = sum([min(s.n_reserved, s.n_pending + _AHEAD) for s in running])
@@ -217,6 +218,8 @@ class UnifiedMemory(SharedAnywhere):
         if looked_at <= self._settled:
             return
         least = self._cells.n_kv(ahead, only=[s.lease for s in running])
+        if self._spill and not self._limits.masks_cells and looked_at > least:
+            self._spill.budget.hurry()
         for kept in sorted(self.retained.by_id.values(), key=self._is_scattered):
             if looked_at <= least:
                 break

@@ -34,6 +34,7 @@ def limits_of(model: Any, context: Any, plan: Plan) -> Limits:
         shelf_bytes=plan.prefix_ram_bytes,
         shares_prefixes=shares,
         unified=plan.kv_unified,
+        masks_cells=plan.flash_attention is not False,
         on_device=bool(plan.devices),
         n_chunk=min(_CHUNK, n_ubatch) if plan.batch_invariant else None,
         n_draft_rows=_draft_rows(plan),

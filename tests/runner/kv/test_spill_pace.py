@@ -38,6 +38,23 @@ def test_who_finds_the_cells_full_is_let_in_at_once_where_no_stream_would_wait_f
     assert n_waiting == 0 if not n_streams else n_waiting > 0
 
 
+@pytest.mark.parametrize(("masks", "n_kv"), [(True, 1024), (False, 512)])
+def test_idle_cells_make_way_at_once_where_every_row_is_computed_with_them(masks, n_kv):
+    house = House(limits(masks_cells=masks), Pace(0.1, StepCosts({1: 0.01}, {512: 2.0})))
+    house.run(text(9, 100))
+    house.scheduler.memory.observe(0.05)  # half a millisecond a cell
+    house.ask(text(5, 600), 1)
+    while not house.scheduler.idle:
+        house.step()
+    asked = house.ask(text(6, 300), 5)
+    house.step()
+    house.step()
+    assert house.backend.n_kv == n_kv
+    while not house.scheduler.idle:
+        house.step()
+    assert house.answers[asked.request_id] == answer(text(6, 300), 5)
+
+
 def test_out_of_a_device_what_is_idle_is_copied_only_while_nothing_runs():
     house = House(limits(on_device=True), Pace(0.1, StepCosts({1: 0.001}, {512: 0.01})))
     house.ask(text(7, 20), 30)
