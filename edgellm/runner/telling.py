@@ -20,7 +20,7 @@ from edgellm.runner.sequence import Sequence
 from edgellm.runner.stream import Stream
 from edgellm.runner.text import TextStream
 
-_HELD_S = 0.008  # that text may wait for more; half a frame of a 60 Hz screen
+_HELD_S = 0.016  # that text may wait for more; a frame of a 60 Hz screen
 _PROGRESS_S = 0.1  # between two notes of how far a prompt has been read
 
 

@@ -95,8 +95,8 @@ def test_text_of_short_steps_goes_out_together_and_what_is_waited_for_at_once():
     sequence.finish_reason = "length"
     turn(1.022, ord("i"))
     told = [[m.text if isinstance(m, Delta) else "end" for m in each] for each in sent]
-    assert told == [["a"], ["bc"], ["de"], ["fg"], ["h"], ["i", "end"]]
-    assert [m.n_tokens for each in sent for m in each[:1]] == [1, 2, 2, 2, 1, 1]
+    assert told == [["a"], ["bcdef"], ["gh"], ["i", "end"]]
+    assert [m.n_tokens for each in sent for m in each[:1]] == [1, 5, 2, 1]
 
 
 def test_text_that_goes_out_together_is_one_message_of_each_request_with_its_logprobs():
