@@ -104,11 +104,25 @@ class Changing:
         self._trials: tuple[DepthTrial, DepthTrial] | None = None  # before and after a change
 
     def is_due(self, scheduler: Scheduler) -> bool:
-        """The other layout pays, and the present one owes nobody anything. What is still to be
-        copied to host memory gets there by the change itself; what is to go to disk must be there
-        first."""
+        """Another layout pays, and the present one owes nobody anything. What is still to be copied
+        to host memory gets there by the change itself; what is to go to disk must be there first.
+        """
         is_done = scheduler.is_at_rest or not scheduler.limits.disk_bytes
-        return self._is_wanted and scheduler.idle and is_done and not self._is_busy()
+        is_free = scheduler.idle and is_done and not self._is_busy()
+        return self._is_wanted and is_free and self._can_be_tried(scheduler)
+
+    def _can_be_tried(self, scheduler: Scheduler) -> bool:
+        """If it is to be: there is a conversation that is long enough."""
+        there = self._choice.better
+        if there is None or not self._needs_trial(there):
+            return True
+        kept = scheduler.memory.retained.oldest_first()
+        return any(len(one.tokens) >= LEAST_DEPTH for one in kept)
+
+    def _needs_trial(self, there: Layout) -> bool:
+        """Of another kind of attention, which was never tried."""
+        here = layout_of(self.plan)
+        return not self._choice.has_tried and there.attends_plainly != here.attends_plainly
 
     def wait_s(self, idle_s: float) -> float:
         """How long the loop may wait for a message before it asks again whether a change is due:
@@ -160,7 +174,8 @@ class Changing:
             self._backend.take_in(number, payloads.pop(one.blob))
         if is_changed:
             elapsed_s = self._clock() - begun_s
-            choice.changed(there, elapsed_s)
+            trial_s = sum(each.elapsed_s for each in self._trials or ())
+            choice.changed(there, elapsed_s - trial_s)
             n_kept = f"{len(kept)} conversations kept, in {elapsed_s:.2f} s"
             self._log(f"now {_named(there)}: {why}; {n_kept}")
             self._judge()
@@ -168,8 +183,13 @@ class Changing:
 
     def _lay_out(self, there: Layout, longest: _Longest | None) -> bool:
         """Whether it could be. Raises EdgellmError."""
+        needs_trial = self._needs_trial(there)
+        if needs_trial and longest is None:
+            self._choice.postpone()  # it was not among those that could be carried
+            self._backend.lay_out(self.plan)
+            return False
         try:
-            here = self._try_depth(there, longest)
+            here = self._backend.try_depth(*longest) if needs_trial and longest else None
             self._backend.lay_out(laid_out(self.plan, there))
             if here and longest:
                 self._trials = here, self._backend.try_depth(*longest)
@@ -180,16 +200,6 @@ class Changing:
             return False
         self.plan = laid_out(self.plan, there)
         return True
-
-    def _try_depth(self, there: Layout, longest: _Longest | None) -> DepthTrial | None:
-        """What the present attention takes, if it is to be compared with another one that was never
-        tried. Raises EdgellmError."""
-        here = layout_of(self.plan)
-        if self._choice.has_tried or there.attends_plainly == here.attends_plainly:
-            return None
-        if longest is None:
-            raise EdgellmError(f"no conversation of {LEAST_DEPTH} tokens is there to try it with")
-        return self._backend.try_depth(*longest)
 
     def _judge(self) -> None:
         """By what was measured on the way here."""

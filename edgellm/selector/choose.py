@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from edgellm.errors import BadRequest, DoesNotFit, ModelNotFound
 from edgellm.probe.hardware import Hardware
-from edgellm.selector.layouts import other_layouts
+from edgellm.selector.layouts import Others, other_layouts
 from edgellm.selector.memory.beside import beside, projector_path, sight, with_projector
 from edgellm.selector.memory.budget import pool_budgets
 from edgellm.selector.memory.leaving import is_kept_in_ram, kept_beside, prefix_ram_bytes
@@ -207,11 +207,15 @@ def _generating(plan: Plan, confirmed: Confirmed) -> Plan:
     workload = question.profiles.workload(goal.use)
     machine = beside_draft(question.machine, candidate, setting.shape, chosen.devices)
     is_kept = is_kept_in_ram(candidate.spec, setting.shape, plan.placement, setting.n_scratch)
-    ram_bytes = prefix_ram_bytes(goal, plan.placement, machine) if is_kept else 0
-    may_change = bool(ram_bytes) and not question.only_best
+    others, ram_bytes = Others(), 0
+    if is_kept and not question.only_best:
+        others = other_layouts(confirmed.decision.winner, chosen)
+    if is_kept:
+        ram_bytes = prefix_ram_bytes(goal, plan.placement, machine, others.most_bytes)
     return replace(
         plan,
-        other_layouts=other_layouts(confirmed.decision.winner, chosen) if may_change else (),
+        other_layouts=others.layouts if ram_bytes else (),
+        layout_bytes=others.most_bytes if ram_bytes else 0,
         prefix_ram_bytes=ram_bytes,
         prefix_disk=goal.prefix_disk if is_kept else None,
         prefix_disk_bytes=goal.prefix_disk_bytes,

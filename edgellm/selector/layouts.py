@@ -11,6 +11,7 @@ for: the same conversations, as long, in the same memory.
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
+from typing import NamedTuple
 
 from edgellm.models.spec import ModelSpec
 from edgellm.selector.memory.leaving import can_leave, n_scratch
@@ -27,16 +28,24 @@ _PLAIN_UBATCH = 128
 _LEAST_CTX_SEQ = 1024  # shorter conversations are looked through in no time
 
 
-def other_layouts(search: Search, chosen: Option) -> tuple[Layout, ...]:
-    """None of them: it has to stay as it is."""
+class Others(NamedTuple):
+    layouts: tuple[Layout, ...] = ()  # none: it has to stay as it is
+    most_bytes: int = 0  # that one of them takes beyond the present one
+
+
+def other_layouts(search: Search, chosen: Option) -> Others:
     setting, goal, spec = chosen.setting, search.question.goal, search.spec
     is_pinned = goal.batch_invariant or goal.prefix_ram_bytes == 0
     if is_pinned or setting.embedding or chosen.merit.is_stuck or chosen.placement.device_ids:
-        return ()
+        return Others()
     if not _is_plain(search.candidate, spec, goal.speculate):
-        return ()
-    others = _others(setting, goal, spec)
-    return tuple(_layout(other) for other in others if _fits(search, chosen, other))
+        return Others()
+    looked = (_look(search, chosen, other) for other in _others(setting, goal, spec))
+    found = [option for option in looked if option]
+    here_bytes = chosen.placement.total_bytes
+    most_bytes = max((one.placement.total_bytes for one in found), default=here_bytes)
+    layouts = tuple(_layout(option.setting) for option in found)
+    return Others(layouts, max(0, most_bytes - here_bytes))
 
 
 def _others(setting: Setting, goal: Goal, spec: ModelSpec) -> Iterator[Setting]:
@@ -45,8 +54,9 @@ def _others(setting: Setting, goal: Goal, spec: ModelSpec) -> Iterator[Setting]:
         n_aside = n_scratch(spec, goal, setting.n_parallel, unified=unified)
         if unified and not n_aside:
             continue
-        is_as_asked = goal.n_ubatch or flash is not False
-        n_ubatch = setting.n_ubatch if is_as_asked else min(setting.n_ubatch, _PLAIN_UBATCH)
+        n_ubatch = setting.n_ubatch
+        if flash != setting.flash_attention and not goal.n_ubatch:
+            n_ubatch = min(n_ubatch, max(_PLAIN_UBATCH, setting.n_outputs_max))
         yield replace(
             setting,
             kv_unified=unified,
@@ -72,9 +82,12 @@ def _attentions(setting: Setting, goal: Goal, spec: ModelSpec) -> tuple[bool | N
     return (here, False)
 
 
-def _fits(search: Search, chosen: Option, other: Setting) -> bool:
+def _look(search: Search, chosen: Option, other: Setting) -> Option | None:
+    """None: it doesn't fit."""
     found = search.look(other, chosen.devices, chosen.ways, exactly=True)
-    return isinstance(found, Option) and found.setting == other and not found.merit.is_stuck
+    if not isinstance(found, Option) or found.setting != other or found.merit.is_stuck:
+        return None
+    return found
 
 
 def _layout(setting: Setting) -> Layout:

@@ -243,6 +243,7 @@ class Plan:
     devices: tuple[str, ...] = ()  # ggml names of the accelerators that take part; () = CPU only
     device_addresses: tuple[str | None, ...] = ()  # of each, as ggml tells it; () = nobody knows
     other_layouts: tuple[Layout, ...] = ()  # that it may change to while it is idle; see laid_out
+    layout_bytes: int = 0  # that the largest of these takes of the host, beyond this one
     embedding: bool = False
     pooling: str | None = None  # of an embedding model; None: what its file says
     batch_invariant: bool = False  # each sequence is computed in a call of its own
@@ -278,9 +279,10 @@ class Plan:
 
     @property
     def most_bytes_by_pool(self) -> dict[str, int]:
-        """With what is kept of past conversations, once it has all that it may have."""
+        """With what is kept of past conversations, once it has all that it may have, and in the
+        layout that takes the most."""
         taken, host_id = self.placement.bytes_by_pool, self.shares[-1].pool_id
-        return taken | {host_id: taken[host_id] + self.prefix_ram_bytes}
+        return taken | {host_id: taken[host_id] + self.prefix_ram_bytes + self.layout_bytes}
 
 
 def layout_of(plan: Plan) -> Layout:

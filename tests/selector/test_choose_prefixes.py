@@ -55,11 +55,13 @@ def test_models_that_share_the_machine_divide_what_prefixes_get_unasked():
 def test_models_that_fit_at_once_fit_with_what_is_kept_of_conversations_too():
     budget = pool_budgets(machine(ram=16))["host"]
     two = plan_of(machine(ram=16), use="chat", n_turns=2, others_bytes=4 * GIB)
-    left = budget - two.total_bytes - 4 * GIB
+    two_bytes = two.total_bytes + two.layout_bytes
+    left = budget - two_bytes - 4 * GIB
     assert two.prefix_ram_bytes == left // 2 // 2 > 0
-    assert two.most_bytes_by_pool == {"host": two.total_bytes + two.prefix_ram_bytes}
+    assert two.most_bytes_by_pool == {"host": two_bytes + two.prefix_ram_bytes}
     in_turns = plan_of(machine(ram=16), use="chat", n_turns=2, others_bytes=budget)
-    assert in_turns.prefix_ram_bytes == (budget - in_turns.total_bytes) // 2 // 2
+    left = budget - in_turns.total_bytes - in_turns.layout_bytes
+    assert in_turns.prefix_ram_bytes == left // 2 // 2
 
 
 def test_prefixes_never_get_more_than_the_host_has_whatever_is_asked_for():

@@ -89,4 +89,6 @@ def test_what_is_only_compared_is_the_same_plan_without_words(objective, cards):
     hardware, goal = machine(*cards), Goal(objective=objective)
     told = choose(hardware, specs.ladder(), goal, load_profiles())
     bare = choose(hardware, specs.ladder(), goal, load_profiles(), explained=False)
-    assert bare == replace(told, reasons=(), rejected=(), pareto=(), other_layouts=())
+    kept = {"layout_bytes": 0, "prefix_ram_bytes": bare.prefix_ram_bytes}
+    assert bare == replace(told, reasons=(), rejected=(), pareto=(), other_layouts=(), **kept)
+    assert bare.prefix_ram_bytes - told.prefix_ram_bytes in range(told.layout_bytes + 1)

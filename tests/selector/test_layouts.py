@@ -51,6 +51,10 @@ def test_without_flash_attention_a_batch_is_smaller_unless_its_size_was_asked_fo
     assert plan.n_ubatch == 512
     asked = plan_of(HOST, use="chat", n_ubatch=256)
     assert {one.n_ubatch for one in layouts(asked)} == {256}
+    off = plan_of(HOST, use="chat", flash_attention=False)
+    assert {one.n_ubatch for one in layouts(off)} == {512}
+    many = plan_of(HOST, use="batch", n_parallel=200, n_ctx_seq=1024)
+    assert all(one.n_ubatch >= one.n_seq_max for one in layouts(many))
 
 
 def test_a_layout_whose_buffers_find_no_room_is_none():
@@ -104,3 +108,13 @@ def test_where_pictures_or_another_model_belong_to_it_nothing_changes():
         for one in specs.ladder()
     ]
     assert plan_of(HOST, seeing, use="chat").other_layouts == ()
+
+
+def test_what_another_layout_takes_more_is_left_for_it():
+    plan = plan_of(HOST, use="chat")
+    assert plan.layout_bytes > 0
+    host = plan.most_bytes_by_pool["host"]
+    assert host == plan.total_bytes + plan.prefix_ram_bytes + plan.layout_bytes
+    asked = plan_of(HOST, use="chat", prefix_ram_bytes=1 << 40)
+    pinned = plan_of(HOST, use="chat", prefix_ram_bytes=1 << 40, flash_attention=True)
+    assert asked.prefix_ram_bytes == pinned.prefix_ram_bytes - asked.layout_bytes

@@ -127,7 +127,8 @@ def _naming_pinned(pinned: Sequence[str]) -> Iterator[None]:
 
 def _sharing(choices: Sequence[Chosen]) -> list[Chosen]:
     """Each knows what the others take of the memory that is everybody's."""
-    host_bytes = [choice.plan.shares[-1].total_bytes if choice.plan else 0 for choice in choices]
+    plans = [choice.plan for choice in choices]
+    host_bytes = [plan.shares[-1].total_bytes + plan.layout_bytes if plan else 0 for plan in plans]
     return [
         replace(choice, goal=replace(choice.goal, others_bytes=sum(host_bytes) - own_bytes))
         for choice, own_bytes in zip(choices, host_bytes, strict=True)

@@ -1,7 +1,8 @@
 """What a memory hands over to one of another layout: whole conversations, as copies in host memory.
 
-Only the head of such a blob depends on the layout (llama/streams.py). They come most recently used
-first, so that what is left out for want of room or time is what has been unused for the longest.
+How such a blob lies depends on the layout (llama/streams.py, values.py), what it holds does not.
+They come most recently used first, so that what is left out for want of room or time is what has
+been unused for the longest.
 """
 
 from dataclasses import dataclass

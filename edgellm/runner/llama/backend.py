@@ -103,21 +103,24 @@ class LlamaBackend:
         n_most = min(self._n_outputs, limits.n_batch, limits.n_ctx_seq // 2)
         depth = min(n_tokens, limits.n_ctx_seq - n_most)
 
+        decode, begun_s = self._adapters.without(self._decode_rows), time.perf_counter()
+
         def cut(length: int) -> None:
             llama_cpp.llama_memory_seq_rm(memory, 0, length, -1)
 
         def tried(depth: int) -> Mapping[int, float]:
             token, clock = self._vocab.any_token, time.perf_counter
-            return try_depth(self._decode_rows, cut, clock, token, depth, n_most)
+            return try_depth(decode, cut, clock, token, depth, n_most)
 
         try:
             llama_cpp.llama_memory_clear(memory, False)
             empty_s = tried(0)
             self._state.put(0, payload)
             cut(depth)
-            return DepthTrial(depth, empty_s, tried(depth))
-        except (NoKVSlot, ValueError) as error:
-            raise EdgellmError(f"it could not be tried: {error}") from error
+            deep_s = tried(depth)
+            return DepthTrial(depth, empty_s, deep_s, time.perf_counter() - begun_s)
+        except (NoKVSlot, ValueError, MemoryError) as error:
+            raise EdgellmError(f"it could not be tried: {error or 'no memory'}") from error
         finally:
             llama_cpp.llama_memory_clear(memory, True)
 

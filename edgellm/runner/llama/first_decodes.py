@@ -31,7 +31,7 @@ class FirstDecodes:
     def limits(self, known: Limits, plan: Plan) -> Limits:
         """What is known already, completed by what is found out."""
         self._warm_up()
-        if plan.other_layouts:
+        if (plan.other_layouts or plan.prefix_disk) and not carries_state(self._model):
             self._state.learn_form(0)
         if known.shares_prefixes and known.n_ids > known.n_seq_max:
             self._check_retaining(known.n_ids - 1)

@@ -79,7 +79,8 @@ class StateBlobs:
         return self._blobs.pop(blob)
 
     def take_in(self, blob: int, payload: Blob) -> None:
-        """Keep what another context's StateBlobs handed out, whatever its layout."""
+        """Keep what another context's StateBlobs handed out, whatever its layout. How its values
+        lie is seen to when it is wanted."""
         self._blobs[blob] = restreamed(payload, self._n_streams)
 
     def put(self, seq_id: int, payload: Blob) -> None:
@@ -146,15 +147,17 @@ class StateBlobs:
             self._compute(op.target, 0, op.tokens)
 
     def _takes(self, target: int, blob: int) -> bool:
-        """Put the blob on `target`, which is empty. False: it can't be used, and `target` is
+        """Put the blob on `target`, which is empty. False: llama.cpp refused it, and `target` is
         still empty. That is only accepted of a blob from a file, which is erased so that the next
         worker doesn't get it. Raises EdgellmError for one that we have copied out ourselves.
         """
         try:
             # Only now, as it takes its time (80 µs a token of a 0.6 B model): many never come back.
-            self._blobs[blob] = self._as_here(self._blobs[blob])
+            # What can't be turned is for llama.cpp to refuse.
+            with suppress(ValueError):
+                self._blobs[blob] = self._as_here(self._blobs[blob])
             write_state(self._context, target, self._blobs[blob], EVERYTHING)
-        except (EdgellmError, ValueError):
+        except EdgellmError:
             if self._disk is None or blob not in self._file_keys:
                 raise
             self._disk.erase(self._file_keys[blob])

@@ -10,8 +10,9 @@ its cells, because attention is a product of matrices then. What follows the cel
     values of each layer, either:   type 4, bytes of a cell 8, cells
     or transposed:                  type 4, bytes of a number 4, numbers of a cell 4, numbers
 
-Before them lie the cells' positions: 12 bytes a cell, or 20 where positions have several parts.
-Source: llama.cpp src/llama-kv-cache.cpp `state_write_meta`, `state_write_data`.
+A layer may have no values of its own. Before all this lie the cells' positions: of each cell the
+position, the number of ids (1), and the id; where positions have several parts, three words more in
+between. Source: llama.cpp src/llama-kv-cache.cpp `state_write_meta`, `state_write_data`.
 """
 
 from typing import Any, NamedTuple
@@ -21,22 +22,31 @@ import numpy.typing as npt
 
 from edgellm.runner.llama.streams import WORD_BYTES, Blob, own_stream, words
 
-_CELL_HEAD_BYTES = (12, 20)  # position, number of ids, one id; and llama_kv_cell_ext
+_CELL_WORDS = (3, 6)  # before the keys; the latter with llama_kv_cell_ext (llama-kv-cells.h)
 _HEAD_BYTES = 12  # before the keys or values of a layer
 _BLOCK = 64  # cells that are turned at once: by blocks it takes half as long
+_MOST_LAYERS = 4096
 # Bytes of a number, by its ggml_type: of those that a cache may have without flash attention.
 _NUMBER_BYTES = {0: 4, 1: 2, 30: 2}  # F32, F16, BF16
-_MOST_LAYERS = 4096
 
 _Table = npt.NDArray[np.unsignedinteger[Any]]
+
+
+class _Values(NamedTuple):
+    """Of one layer."""
+
+    kind: int
+    n_numbers: int  # of a cell
+    number_bytes: int
+    start: int  # behind what precedes them
+    end: int
 
 
 class _Written(NamedTuple):
     is_transposed: bool
     n_cells: int
     form_at: int  # where the word is that says how values lie
-    values_at: int
-    n_layers: int
+    layers: list[_Values]
 
 
 def is_transposed(blob: Blob) -> bool:
@@ -52,60 +62,76 @@ def revalued(blob: Blob, *, transposed: bool) -> Blob:
     written = _written(blob)
     if written.is_transposed == transposed:
         return blob
-    there = np.empty_like(blob)
-    there[: written.values_at] = blob[: written.values_at]
+    there = blob.copy()
     there[written.form_at : written.form_at + WORD_BYTES] = _bytes(int(transposed))
-    end = _turn(blob, there, written)
-    there[end:] = blob[end:]
+    for values in written.layers:
+        _turn(blob, there, values, written)
     return there
 
 
 def _written(blob: Blob) -> _Written:
     own = own_stream(blob)
     n_cells = _number(blob, own.start, 1)
-    for head_bytes in _CELL_HEAD_BYTES:
-        form_at = own.start + WORD_BYTES + n_cells * head_bytes
-        form = words(blob, form_at, 2).tolist()
-        if len(form) < 2 or form[0] > 1 or not 0 < form[1] <= _MOST_LAYERS:
+    cells_at = own.start + WORD_BYTES
+    for n_words in _CELL_WORDS:
+        form_at = cells_at + n_cells * n_words * WORD_BYTES
+        cells, form = words(blob, cells_at, n_cells * n_words), words(blob, form_at, 2).tolist()
+        if len(form) < 2 or not _are_cells(cells.reshape(n_cells, n_words)):
             continue
-        values_at = form_at + 2 * WORD_BYTES
-        for _ in range(form[1]):
-            row_bytes = words(blob, values_at + WORD_BYTES, 2).tolist()
-            values_at += _HEAD_BYTES + n_cells * sum(row_bytes[:1])
-        if values_at <= own.stop:
-            return _Written(bool(form[0]), n_cells, form_at, values_at, form[1])
+        is_transposed, n_layers = form
+        if is_transposed <= 1 and 0 < n_layers <= _MOST_LAYERS:
+            at = _end_of_keys(blob, form_at + 2 * WORD_BYTES, n_cells, n_layers)
+            layers = _layers(blob, at, own.stop, n_cells, is_transposed=bool(is_transposed))
+            return _Written(bool(is_transposed), n_cells, form_at, layers)
     raise ValueError(f"{blob.size} bytes hold no keys and values as they are known")
 
 
-def _turn(blob: Blob, there: Blob, written: _Written) -> int:
-    """Write the values into `there`, layer by layer, each as long as it was. Returns where they
-    end."""
-    end, n_cells = written.values_at, written.n_cells
-    for _ in range(written.n_layers):
-        at, kind = end, _number(blob, end, 1)
-        number_bytes = _NUMBER_BYTES.get(kind)
-        if number_bytes is None:
-            raise ValueError(f"values of type {kind} can't be turned")
-        start = at + _HEAD_BYTES
-        if written.is_transposed:
-            n_numbers = _number(blob, at + 2 * WORD_BYTES, 1)
-            there[at:start] = _bytes(kind, n_numbers * number_bytes, 0)  # the length is a long
+def _are_cells(cells: npt.NDArray[np.uint32]) -> bool:
+    """Each has a single id, and all the same."""
+    return bool((cells[:, 1] == 1).all() and (cells[:, -1] == cells[0, -1]).all())
+
+
+def _end_of_keys(blob: Blob, at: int, n_cells: int, n_layers: int) -> int:
+    for _ in range(n_layers):
+        at += _HEAD_BYTES + n_cells * _number(blob, at + WORD_BYTES, 2)
+    return at
+
+
+def _layers(blob: Blob, at: int, stop: int, n_cells: int, *, is_transposed: bool) -> list[_Values]:
+    """Raises ValueError unless they end at `stop`."""
+    found = list[_Values]()
+    while at < stop:
+        kind = _number(blob, at, 1)
+        number_bytes = _NUMBER_BYTES.get(kind, 0)
+        if is_transposed:
+            cell_bytes = number_bytes * _number(blob, at + 2 * WORD_BYTES, 1)
         else:
-            n_numbers = _number(blob, at + WORD_BYTES, 2) // number_bytes
-            there[at:start] = _bytes(kind, number_bytes, n_numbers)
-        end = start + n_cells * n_numbers * number_bytes
-        if end > blob.size:
-            raise _cut_off(blob)
-        shape = (n_numbers, n_cells) if written.is_transposed else (n_cells, n_numbers)
-        of_numbers = np.dtype(f"u{number_bytes}")
-        table = blob[start:end].view(of_numbers).reshape(shape)
-        _transpose(table, there[start:end].view(of_numbers).reshape(shape[::-1]))
-    return end
+            cell_bytes = _number(blob, at + WORD_BYTES, 2)
+        start = at + _HEAD_BYTES
+        at = start + n_cells * cell_bytes
+        n_numbers = cell_bytes // number_bytes if number_bytes else 0
+        found.append(_Values(kind, n_numbers, number_bytes, start, at))
+    if at > stop:
+        raise ValueError(f"{blob.size} bytes end before their keys and values do")
+    return found
 
 
-def _transpose(table: _Table, there: _Table) -> None:
+def _turn(blob: Blob, there: Blob, values: _Values, written: _Written) -> None:
+    """Write the values of one layer, which take as many bytes either way."""
+    kind, n_numbers, number_bytes, start, end = values
+    if not number_bytes:
+        raise ValueError(f"of {blob.size} bytes, values of type {kind} can't be turned")
+    shape = (n_numbers, written.n_cells) if written.is_transposed else (written.n_cells, n_numbers)
+    if written.is_transposed:
+        head = _bytes(kind, n_numbers * number_bytes, 0)  # the length is a long
+    else:
+        head = _bytes(kind, number_bytes, n_numbers)
+    there[start - _HEAD_BYTES : start] = head
+    numbers = np.dtype(f"u{number_bytes}")
+    table: _Table = blob[start:end].view(numbers).reshape(shape)
+    turned: _Table = there[start:end].view(numbers).reshape(shape[::-1])
     for i in range(0, len(table), _BLOCK):
-        there[:, i : i + _BLOCK] = table[i : i + _BLOCK].T
+        turned[:, i : i + _BLOCK] = table[i : i + _BLOCK].T
 
 
 def _bytes(*numbers: int) -> Blob:
@@ -116,9 +142,5 @@ def _number(blob: Blob, at: int, n_words: int) -> int:
     """Raises ValueError where it ends."""
     found = words(blob, at, n_words)
     if found.size < n_words:
-        raise _cut_off(blob)
+        raise ValueError(f"{blob.size} bytes end before their keys and values do")
     return int(found[0]) + (int(found[1]) << 32 if n_words > 1 else 0)
-
-
-def _cut_off(blob: Blob) -> ValueError:
-    return ValueError(f"{blob.size} bytes end before their keys and values do")

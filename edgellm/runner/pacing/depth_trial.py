@@ -23,6 +23,7 @@ class DepthTrial(NamedTuple):
     depth: int
     empty_s: Mapping[int, float]  # by rows, on empty memory
     deep_s: Mapping[int, float]  # behind so many tokens
+    elapsed_s: float = 0.0  # that the trial took
 
     def cost(self, attention: Attention) -> LookCost:
         """Seconds."""

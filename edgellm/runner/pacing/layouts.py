@@ -64,7 +64,8 @@ class LayoutChoice:
         self._layouts = (self.here, *plan.other_layouts)
         plans = (plan, *(laid_out(plan, there) for there in plan.other_layouts))
         # By whether it is without flash attention:
-        self._attention = {one.flash_attention is False: attention_of(one) for one in plans}
+        kinds = (layout.attends_plainly for layout in self._layouts)
+        self._attention = {kind: attention_of(one) for kind, one in zip(kinds, plans, strict=True)}
         self._cost, self._look_s = {False: _FLASH, True: _PLAIN}, 0.0
         self._rows, self._rows_ratio = rows, {1: _PLAIN_ROWS_RATIO}
         self._copy_s = cell_bytes * _COPIED_BYTE_S
@@ -111,18 +112,27 @@ class LayoutChoice:
     def drop(self, there: Layout) -> None:
         """It can't be had."""
         self._layouts = tuple(one for one in self._layouts if one != there)
+        kept = (seen for seen in self._recent if seen.layout != there)
+        self._recent = deque(kept, maxlen=_N_RECENT)
+        self._forget()
+
+    def postpone(self) -> None:
+        """A change could not be made now."""
+        self._times = min(2 * self._times, _MOST_TIMES)
         self._forget()
 
     def learn(self, flash: DepthTrial, plain: DepthTrial) -> None:
-        """What both kinds of attention cost, measured one right after the other."""
-        self.has_tried, self._times = True, _TRIED_TIMES
+        """What both kinds of attention cost, measured one right after the other, the present one
+        last. Where it was not borne out by this, the way back is open at once."""
         trials = {False: flash, True: plain}
         costs = {kind: trial.cost(self._attention[kind]) for kind, trial in trials.items()}
         unit_s = sum(costs[False])
-        if unit_s:  # or it is so noisy that nothing can be told
-            self._cost = {kind: cost.times(1 / unit_s) for kind, cost in costs.items()}
-            self._look_s = unit_s
-            self._rows_ratio = {n: plain.empty_s[n] / flash.empty_s[n] for n in flash.empty_s}
+        if not unit_s:
+            return  # it is so noisy that nothing can be told
+        self.has_tried, self._look_s = True, unit_s
+        self._cost = {kind: cost.times(1 / unit_s) for kind, cost in costs.items()}
+        sizes = flash.empty_s.keys() & plain.empty_s.keys()
+        self._rows_ratio = {n: plain.empty_s[n] / flash.empty_s[n] for n in sizes}
         self._forget()
         for seen in self._recent:
             self._count(seen)
@@ -130,6 +140,8 @@ class LayoutChoice:
             times = max(1.0, self._led_here_s / self.busy_s)
             self.busy_s *= times
             self.saved_s = {there: saved_s * times for there, saved_s in self.saved_s.items()}
+        if self._left and self.saved_s.get(self._left, 0.0) > 0:
+            self._times = _TRIED_TIMES
 
     def _forget(self) -> None:
         others = (one for one in self._layouts if one != self.here)

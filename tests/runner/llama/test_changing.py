@@ -206,14 +206,23 @@ def test_where_the_trial_fails_the_old_layout_is_back_with_all_it_held():
     assert house.run([*talk, 9])[0].n_cached == len(talk) - 1
 
 
-def test_a_conversation_too_short_to_try_it_with_leaves_attention_as_it_is():
+def test_attention_is_not_tried_before_a_conversation_is_long_enough():
     house = House(demo_path(), of_kind((True, None)))
-    talk = house.run(text(1, 300))[0].tokens
+    house.changing._choice.wanted = LAYOUTS[True, False]
+    house.run(text(1, 300))
+    assert not house.changing.is_due(house.scheduler)
+    house.run(text(1, 600))
+    assert house.changing.is_due(house.scheduler)
+
+
+def test_where_the_long_conversation_cannot_be_carried_attention_stays_as_it_is():
+    house = House(demo_path(), replace(of_kind((True, None)), prefix_ram_bytes=400_000))
+    house.run(text(1, 600))
     house.changing._choice.wanted = LAYOUTS[True, False]
     house.change()
     assert layout_of(house.changing.plan) == LAYOUTS[True, None]
-    assert "no conversation of 512 tokens" in house.lines[-1]
-    assert house.run([*talk, 9])[0].n_cached == len(talk) - 1
+    assert house.lines == []
+    assert len(house.run(text(1, 300))[1]) == 6
 
 
 def test_steps_learn_what_they_cost_for_each_layout_and_nothing_is_rehearsed_again():

@@ -87,3 +87,28 @@ def test_a_cut_inside_the_values_is_refused_too():
     written = state_of(backend(demo_path(), True), 0)
     with pytest.raises(ValueError, match="bytes"):
         revalued(written[:-40], transposed=True)
+
+
+def test_cells_with_positions_of_several_parts_are_known_too():
+    """As llama.cpp writes them for M-RoPE (llama_kv_cell_ext): three words more in each."""
+    written = state_of(backend(demo_path(), True), 0)
+    start, n_cells = 16, len(TEXT)
+    cells = written[start : start + 12 * n_cells].reshape(n_cells, 12)
+    more = np.arange(12 * n_cells, dtype=np.uint8).reshape(n_cells, 12)
+    longer = np.hstack([cells[:, :8], more, cells[:, 8:]]).reshape(-1)
+    head, rest = written[:start], written[start + 12 * n_cells :]
+    turned = revalued(np.concatenate([head, longer, rest]), transposed=True)
+    there = revalued(written, transposed=True)
+    assert np.array_equal(turned[: start + longer.size], np.concatenate([head, longer]))
+    assert np.array_equal(turned[start + longer.size :], there[start + 12 * n_cells :])
+
+
+@pytest.mark.parametrize("n_cells", [1, 2, 3])
+@pytest.mark.parametrize("first", range(4))
+def test_few_cells_of_small_numbers_are_not_taken_for_something_else(n_cells, first):
+    one = backend(demo_path(), True)
+    llama_cpp.llama_memory_clear(one._memory, True)
+    one._decode_rows(tuple(Row(first % 3, i, first, True) for i in range(n_cells)))
+    written = read_state(one._context, first % 3, EVERYTHING)
+    assert not is_transposed(written)
+    assert is_transposed(revalued(written, transposed=True))

@@ -161,12 +161,12 @@ def tried(flash, plain):
     one.changed(PLAIN, 1.0)
     assert one.better is None
     one.learn(flash, plain)
-    assert one.has_tried
     return one
 
 
 def test_what_a_trial_bears_out_stays_and_goes_back_only_for_another_load():
     one = tried(trial(0.001, 4e-7), trial(0.0014, 1e-7))
+    assert one.has_tried
     assert one.better is None
     deep(one)
     assert one.better is None
@@ -182,8 +182,9 @@ def test_what_a_trial_does_not_bear_out_is_gone_back_from_at_once_and_not_tried_
     assert one.better is None
 
 
-def test_a_trial_that_tells_nothing_leaves_what_was_believed():
+def test_a_trial_that_tells_nothing_leaves_what_was_believed_and_is_made_again():
     one = tried(trial(0.001, 0.0), trial(0.0011, 1e-7))
+    assert not one.has_tried
     assert one.better is None
     deep(one)
     assert one.better is None
@@ -193,6 +194,35 @@ def test_what_cannot_be_had_is_not_asked_for_again():
     one = deep(choice(FLASH))
     one.drop(PLAIN)
     assert deep(one, 300).better is None
+
+
+def test_what_ran_in_a_layout_that_cannot_be_had_any_more_is_not_counted_again():
+    both = replace(FLASH, other_layouts=(PLAIN, layout_of(replace(FLASH, kv_unified=False))))
+    one = choice(both)
+    deep(one)
+    one.changed(both.other_layouts[1], 1.0)
+    one.drop(layout_of(both))
+    one.changed(PLAIN, 1.0)
+    one.learn(trial(0.001, 4e-7), trial(0.0011, 1e-7))
+    assert one.has_tried
+    assert layout_of(both) not in one.saved_s
+
+
+def test_layouts_that_can_try_different_numbers_of_rows_are_compared_by_those_of_both():
+    few = DepthTrial(2560, {1: 0.001, 3: 0.002}, {1: 0.0012, 3: 0.0024})
+    assert tried(trial(0.001, 4e-7), few).has_tried
+
+
+def test_a_change_that_could_not_be_made_now_has_to_promise_twice_as_much():
+    one, first = choice(FLASH), choice(FLASH)
+    deep(one)
+    one.postpone()
+    assert one.better is None
+    deep(one, 8)
+    deep(first, 8)
+    assert first.better == PLAIN
+    assert one.better is None
+    assert deep(one).better == PLAIN
 
 
 def test_a_trial_tells_what_a_cell_and_a_look_cost():
