@@ -122,7 +122,7 @@ class LlamaBackend:
         except (NoKVSlot, ValueError, MemoryError) as error:
             raise EdgellmError(f"it could not be tried: {error or 'no memory'}") from error
         finally:
-            llama_cpp.llama_memory_clear(memory, True)
+            llama_cpp.llama_memory_clear(memory, False)
 
     def _begin(self, plan: Plan) -> None:
         """Make all that belongs to one context. Raises LoadError."""
