@@ -3,10 +3,10 @@
 Messages are gathered here, and go out together when the loop says so. Every request that is queued
 or runs has a stream here. Its end is told exactly once, and takes the stream away.
 
-Whatever goes out wakes the gateway, often on a core that is computing, and each message costs it
-and the client a turn. Where steps take a millisecond or two that is a good part of them. So the
-text of a few steps goes out at once, of each request in one message, and less late than a screen
-takes to show it. What somebody waits for (a first token, an end, an answer) never waits.
+Whatever goes out wakes the gateway, often on a core that is computing. Where steps take a
+millisecond or two that is a good part of them. So the text of a few steps goes out at once: as many
+messages, but one awakening, and less late than a screen takes to show it. What somebody waits for
+(a first token, an end, an answer) never waits.
 """
 
 from collections.abc import Callable, Iterable
@@ -20,7 +20,7 @@ from edgellm.runner.sequence import Sequence
 from edgellm.runner.stream import Stream
 from edgellm.runner.text import TextStream
 
-_HELD_S = 0.016  # that text may wait for more; a frame of a 60 Hz screen
+_HELD_S = 0.008  # that text may wait for more; half a frame of a 60 Hz screen
 _PROGRESS_S = 0.1  # between two notes of how far a prompt has been read
 
 
@@ -31,7 +31,6 @@ class Telling:
         self._backend, self._tell, self._clock = backend, tell, clock
         self._streams: dict[int, Stream] = {}
         self._out: list[FromWorker] = []
-        self._untold: dict[int, tuple[Sequence, Delta]] = {}  # text that isn't in `_out` yet
         self._is_awaited = False  # somebody waits for some of it
         self._flushed_s = 0.0  # when it was due last
 
@@ -41,8 +40,6 @@ class Telling:
 
     def flush(self) -> None:
         """Send what was gathered."""
-        for sequence, _ in list(self._untold.values()):
-            self._tell_text(sequence, self._streams[sequence.request_id])
         if self._out:
             out, self._out, self._is_awaited = self._out, [], False
             self._tell(out)
@@ -119,7 +116,6 @@ class Telling:
             self._text(sequence, stream, shown)
         elif output.fault:
             self._text(sequence, stream, shown + stream.text.flush())
-            self._tell_text(sequence, stream)
             del self._streams[sequence.request_id]
             self.reject(sequence.request_id, BadRequest(output.fault, param="structure"))
         else:
@@ -128,7 +124,6 @@ class Telling:
 
     def cancelled(self, sequence: Sequence) -> None:
         """Nobody reads any more, so what was held back isn't told."""
-        self._untold.pop(sequence.request_id, None)
         self._done(sequence, self._streams.pop(sequence.request_id), "cancelled")
 
     def overdue(self, sequence: Sequence, now_s: float) -> None:
@@ -145,32 +140,23 @@ class Telling:
     def _end(self, sequence: Sequence, reason: FinishReason, shown: str = "") -> None:
         stream = self._streams.pop(sequence.request_id)
         self._text(sequence, stream, shown + stream.text.flush(), is_last=True)
-        self._tell_text(sequence, stream)
         self._done(sequence, stream, reason)
 
     def _text(
         self, sequence: Sequence, stream: Stream, shown: str, *, is_last: bool = False
     ) -> None:
-        """Tell `shown` with the next flush. At the end, also the logprobs of last tokens that added
-        no text; but not if their text was cut off by a stop string."""
+        """Tell `shown`. At the end, also the logprobs of last tokens that added no text; but not if
+        their text was cut off by a stop string."""
         is_due = is_last and stream.logprobs and not stream.text.stopped
         if shown or is_due:
-            logprobs: tuple[TokenLogprob, ...] = ()
+            told: tuple[TokenLogprob, ...] = ()
             if stream.logprobs:
-                logprobs, stream.logprobs = tuple(stream.logprobs), []
-            delta = Delta(sequence.request_id, shown, stream.n_untold, logprobs)
-            if held := self._untold.get(sequence.request_id):
-                delta = _joined(held[1], delta)
-            self._untold[sequence.request_id] = sequence, delta
-            self._is_awaited |= not stream.has_text
-            stream.n_untold, stream.has_text = 0, True
-
-    def _tell_text(self, sequence: Sequence, stream: Stream) -> None:
-        _, delta = self._untold.pop(sequence.request_id, (None, None))
-        if delta:
+                told, stream.logprobs = tuple(stream.logprobs), []
             if sequence.params.tells_timings:
                 self._out.append(Noted(sequence.request_id, _so_far(sequence, stream)))
-            self._out.append(delta)
+            self._out.append(Delta(sequence.request_id, shown, stream.n_untold, told))
+            self._is_awaited |= not stream.has_text
+            stream.n_untold, stream.has_text = 0, True
 
     def _done(self, sequence: Sequence, stream: Stream, reason: FinishReason) -> None:
         done = Done(
@@ -188,11 +174,6 @@ class Telling:
             stream.text.stop_word if reason == "stop" else None,
         )
         self.add([done])
-
-
-def _joined(a: Delta, b: Delta) -> Delta:
-    logprobs = a.logprobs + b.logprobs
-    return Delta(a.request_id, a.text + b.text, a.n_tokens + b.n_tokens, logprobs)
 
 
 def _so_far(sequence: Sequence, stream: Stream) -> SoFar:

@@ -95,32 +95,7 @@ def test_text_of_short_steps_goes_out_together_and_what_is_waited_for_at_once():
     sequence.finish_reason = "length"
     turn(1.022, ord("i"))
     told = [[m.text if isinstance(m, Delta) else "end" for m in each] for each in sent]
-    assert told == [["a"], ["bcdef"], ["gh"], ["i", "end"]]
-    assert [m.n_tokens for each in sent for m in each[:1]] == [1, 5, 2, 1]
-
-
-def test_text_that_goes_out_together_is_one_message_of_each_request_with_its_logprobs():
-    sent = []
-    telling = Telling(Letters(LIMITS), sent.extend, lambda: 1.0)
-    sequences = []
-    for request_id in (1, 2):
-        request = Generate(request_id, (5,), GenerateParams(logprobs=1))
-        telling.open(request_id, telling.stream(request, 0.0))
-        sequences.append(Sequence(request_id, [5], 50, request.params, 0.0))
-        telling.started(sequences[-1], 0.0)
-    for token in b"abc":
-        for sequence in sequences:
-            logprob = TokenLogprob(token, b"", -0.5, ())
-            output = Output(sequence, token, silent=False, logprob=logprob)
-            telling.show(output, 1.0, lambda: None)
-    telling.cancelled(sequences[1])
-    telling.flush()
-    done, delta = sent
-    assert done.request_id == 2
-    assert (delta.request_id, delta.text, delta.n_tokens) == (1, "abc", 3)
-    assert [one.token for one in delta.logprobs] == [*b"abc"]
-    telling.flush()
-    assert len(sent) == 2
+    assert told == [["a"], ["b", "c"], ["d", "e"], ["f", "g"], ["h"], ["i", "end"]]
 
 
 class Reader:
@@ -145,7 +120,6 @@ class Reader:
         output = Output(self.sequence, letter, silent=False)
         self.telling.show(output, now_s, lambda: None)
         self.telling.read_on([self.sequence], now_s)
-        self.telling.flush()
 
     def told(self):
         self.telling.flush()
