@@ -108,13 +108,12 @@ class Changing:
         to host memory gets there by the change itself; what is to go to disk must be there first.
         """
         is_done = scheduler.is_at_rest or not scheduler.limits.disk_bytes
-        is_free = scheduler.idle and is_done and not self._is_busy()
-        return self._is_wanted and is_free and self._can_be_tried(scheduler)
+        there, is_free = self._choice.better, scheduler.idle and is_done and not self._is_busy()
+        return there is not None and is_free and self._can_be_tried(there, scheduler)
 
-    def _can_be_tried(self, scheduler: Scheduler) -> bool:
+    def _can_be_tried(self, there: Layout, scheduler: Scheduler) -> bool:
         """If it is to be: there is a conversation that is long enough."""
-        there = self._choice.better
-        if there is None or not self._needs_trial(there):
+        if not self._needs_trial(there):
             return True
         kept = scheduler.memory.retained.oldest_first()
         return any(len(one.tokens) >= LEAST_DEPTH for one in kept)
@@ -128,11 +127,7 @@ class Changing:
         """How long the loop may wait for a message before it asks again whether a change is due:
         other threads don't say when they become idle."""
         quiet_s = max(_QUIET_S, self._choice.change_s)
-        return min(idle_s, quiet_s) if self._is_wanted else idle_s
-
-    @property
-    def _is_wanted(self) -> bool:
-        return self._choice.better is not None
+        return min(idle_s, quiet_s) if self._choice.better else idle_s
 
     def observe(self, batch: Batch, running: dict[int, Sequence], elapsed_s: float) -> None:
         """A step took so long. Called before it is committed."""

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from edgellm.models.spec import ModelSpec
 from edgellm.selector.memory.leaving import can_leave, n_scratch
-from edgellm.selector.plan import Candidate, Goal, Layout
+from edgellm.selector.plan import Candidate, Goal, Layout, layout_of
 from edgellm.selector.search.options import Option
 from edgellm.selector.search.search import Search
 from edgellm.selector.search.settings import Setting
@@ -44,7 +44,7 @@ def other_layouts(search: Search, chosen: Option) -> Others:
     found = [option for option in looked if option]
     here_bytes = chosen.placement.total_bytes
     most_bytes = max((one.placement.total_bytes for one in found), default=here_bytes)
-    layouts = tuple(_layout(option.setting) for option in found)
+    layouts = tuple(layout_of(option.setting) for option in found)
     return Others(layouts, max(0, most_bytes - here_bytes))
 
 
@@ -88,17 +88,6 @@ def _look(search: Search, chosen: Option, other: Setting) -> Option | None:
     if not isinstance(found, Option) or found.setting != other or found.merit.is_stuck:
         return None
     return found
-
-
-def _layout(setting: Setting) -> Layout:
-    return Layout(
-        setting.kv_unified,
-        setting.flash_attention,
-        setting.n_ctx,
-        setting.n_seq_max,
-        setting.n_outputs_max,
-        setting.n_ubatch,
-    )
 
 
 def _is_plain(candidate: Candidate, spec: ModelSpec, speculate: str) -> bool:

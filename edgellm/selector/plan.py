@@ -6,7 +6,7 @@ Words are llama.cpp's: `n_ctx` is its total over all sequences, `n_ctx_seq` one 
 
 from collections.abc import Iterable
 from dataclasses import field, replace
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 from edgellm.models.anatomy.projectors import Modality
 from edgellm.models.gguf.header import GGUFHeader
@@ -285,15 +285,32 @@ class Plan:
         return taken | {host_id: taken[host_id] + self.prefix_ram_bytes + self.layout_bytes}
 
 
-def layout_of(plan: Plan) -> Layout:
-    """The present one."""
+class _HasLayout(Protocol):
+    """A Plan, or a Setting that may become one."""
+
+    @property
+    def kv_unified(self) -> bool: ...
+    @property
+    def flash_attention(self) -> bool | None: ...
+    @property
+    def n_ctx(self) -> int: ...
+    @property
+    def n_seq_max(self) -> int: ...
+    @property
+    def n_outputs_max(self) -> int: ...
+    @property
+    def n_ubatch(self) -> int: ...
+
+
+def layout_of(context: _HasLayout) -> Layout:
+    """Its own one."""
     return Layout(
-        plan.kv_unified,
-        plan.flash_attention,
-        plan.n_ctx,
-        plan.n_seq_max,
-        plan.n_outputs_max,
-        plan.n_ubatch,
+        context.kv_unified,
+        context.flash_attention,
+        context.n_ctx,
+        context.n_seq_max,
+        context.n_outputs_max,
+        context.n_ubatch,
     )
 
 

@@ -47,10 +47,10 @@ def is_kept_in_ram(
 def prefix_ram_bytes(
     goal: Goal, placement: Placement, machine: Machine, layout_bytes: int = 0
 ) -> int:
-    """Never more than the plan leaves of the host's budget, whatever is asked for; less what is
-    left for another layout (Plan.layout_bytes). What is taken
-    unasked is divided among the models that share the machine; if all of these fit into it at once,
-    what they leave together, so that they still do with it."""
+    """Never more than the plan and its other layouts (Plan.layout_bytes) leave of the host's
+    budget, whatever is asked for. What is taken unasked is divided among the models that share the
+    machine; if all of these fit into it at once, what they leave together, so that they still do
+    with it."""
     planned = sum(s.total_bytes for s in placement.shares if s.pool_id == machine.host_id)
     left = max(0, machine.budgets[machine.host_id] - planned - layout_bytes)
     if goal.prefix_ram_bytes is not None:
