@@ -11,15 +11,17 @@ became shorter. From time to time all threads get another try, less often the mo
 vain.
 
 Steps with a prompt's chunk are no trials: hardly two chunks have as many rows, so a trial would
-last seconds. They run on as many threads as the trials have settled on. Only a long chunk keeps
-all: llama.cpp deals out so much work in pieces, and whoever has a core takes more of them.
-Milliseconds of one thread and of two beside that neighbour, a 0.6 B model: 5 rows 118 and 200, 32
-rows 298 and 565, 128 rows 983 and 1354, 512 rows 4941 and 4927.
+last seconds. They run on as many threads as the trials have settled on. But they are as good as any
+other to see whether all threads get a core again: a busy server may read prompts in every step.
+Only a long chunk keeps all threads: llama.cpp deals out so much work in pieces, and whoever has a
+core takes more of them. Milliseconds of one thread and of two beside that neighbour, a 0.6 B model:
+5 rows 118 and 200, 32 rows 298 and 565, 128 rows 983 and 1354, 512 rows 4941 and 4927.
 
 Answers stay the same, except for the rounding of flash attention, which divides its work among the
 threads.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -33,6 +35,7 @@ _N_TRIED_MOST = 12  # of all sizes
 _FASTER = 0.95  # of the time before counts as faster
 _WATCHED_S = 0.25  # of computing, like all times here: nothing is learnt at rest
 _FIRST_S, _LAST_S = 0.25, 8.0  # between two looks at all threads
+_LOOK_S = 0.05  # of computing is enough of a look
 _LAST_HOLD_S = 30.0  # between trials that were in vain
 
 
@@ -41,6 +44,7 @@ class Took:
     n_rows: int
     elapsed_s: float
     cpu_s: float  # of all threads together
+    is_trial: bool = True  # others have as many rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +63,7 @@ class ThreadCount:
         a core each: no trial is needed to find out about them."""
         if n_rows > _LONG_ROWS:
             return self._most
-        is_trial = n_rows <= _MOST_ROWS and not reads_prompt
-        n = self._use.n if is_trial else self._use.settled
+        n = self._use.n if _is_trial(n_rows, reads_prompt) else self._use.settled
         return max(1, min(n, self._most - n_beside))
 
     def slowdown(self, n_beside: int) -> float:
@@ -71,8 +74,12 @@ class ThreadCount:
         self, n_rows: int, elapsed_s: float, cpu_s: float, *, reads_prompt: bool = False
     ) -> None:
         """What it took, with as many threads as `of` said."""
-        if n_rows <= _MOST_ROWS and not reads_prompt:
-            self._use = self._counts.send(Took(n_rows, elapsed_s, cpu_s))
+        took = Took(n_rows, elapsed_s, cpu_s, _is_trial(n_rows, reads_prompt))
+        self._use = self._counts.send(took)
+
+
+def _is_trial(n_rows: int, reads_prompt: bool) -> bool:
+    return n_rows <= _MOST_ROWS and not reads_prompt
 
 
 def _counts(most: int) -> Generator[Use, Took, None]:
@@ -80,18 +87,16 @@ def _counts(most: int) -> Generator[Use, Took, None]:
     n, wait_s = most, 0.0
     while True:
         yield from _rest(n, wait_s)
-        before = yield from _watch(n)
-        if fewer := _fewer(n, _got(before)):
+        if n < most and (yield from _has_room(most)):
+            n, wait_s = most, 0.0
+        before = yield from _watch(n, math.inf if n == most else wait_s)
+        if before and (fewer := _fewer(n, _got(before))):
             faster = yield from _first_faster(fewer, n, before)
             wait_s = min(max(_FIRST_S, 2 * wait_s), _LAST_HOLD_S)
             if faster:
                 n, wait_s = faster, _FIRST_S
-        elif n == most:
-            wait_s = 0.0
-        elif (yield from _has_room(most, n)):
-            n, wait_s = most, 0.0
         else:
-            wait_s = min(2 * wait_s, _LAST_S)
+            wait_s = 0.0 if n == most else min(2 * wait_s, _LAST_S)
 
 
 def _rest(n: int, seconds: float) -> Generator[Use, Took, None]:
@@ -100,13 +105,22 @@ def _rest(n: int, seconds: float) -> Generator[Use, Took, None]:
         seconds -= step.elapsed_s
 
 
-def _watch(n: int) -> Generator[Use, Took, list[Took]]:
-    steps, left_s = [], _WATCHED_S
-    while left_s > 0:
+def _watch(n: int, most_s: float) -> Generator[Use, Took, list[Took]]:
+    """Steps that a trial's can be compared with; none if there were too few."""
+    steps, left_s = list[Took](), _WATCHED_S
+    while left_s > 0 and most_s > 0:
         step = yield Use(n, n)
-        steps.append(step)
-        left_s -= step.elapsed_s
-    return steps
+        most_s -= step.elapsed_s
+        if step.is_trial:
+            steps.append(step)
+            left_s -= step.elapsed_s
+    return [] if left_s > 0 else steps
+
+
+def _next_trial(use: Use) -> Generator[Use, Took, Took]:
+    while not (step := (yield use)).is_trial:
+        pass
+    return step
 
 
 def _fewer(n: int, got: float) -> list[int]:
@@ -134,7 +148,7 @@ def _is_faster(use: Use, before: list[Took]) -> Generator[Use, Took, bool]:
         known[step.n_rows].append(step.elapsed_s)
     ratios: list[float] = []
     for _ in range(_N_TRIED_MOST):
-        step = yield use
+        step = yield from _next_trial(use)
         if step.n_rows in known:
             ratios.append(step.elapsed_s / median(known[step.n_rows]))
         if len(ratios) == _N_TRIED:
@@ -142,9 +156,10 @@ def _is_faster(use: Use, before: list[Took]) -> Generator[Use, Took, bool]:
     return False
 
 
-def _has_room(most: int, settled: int) -> Generator[Use, Took, bool]:
-    look = Use(most, settled)
-    looked = [(yield look), (yield look)]  # the first has to start threads
+def _has_room(most: int) -> Generator[Use, Took, bool]:
+    looked = [(yield Use(most, most))]
+    if looked[0].elapsed_s < _LOOK_S:
+        looked.append((yield Use(most, most)))  # the first has to start threads
     return _got(looked) >= most - _LOST
 
 

@@ -14,19 +14,19 @@ class Machine:
         self.n_taken = 0.0
         self.now_s = 0.0
 
-    def step(self, threads, n_rows=1):
-        n = threads.of(n_rows)
+    def step(self, threads, n_rows=1, **reads):
+        n = threads.of(n_rows, **reads)
         lost = max(0.0, n + self.n_taken - self.n_cores)
         elapsed_s = self.alone_s * self.n_cores / n * n_rows * (self.wait_ratio if lost else 1.0)
         self.now_s += elapsed_s
-        threads.observe(n_rows, elapsed_s, (n - lost / 2) * elapsed_s)
+        threads.observe(n_rows, elapsed_s, (n - lost / 2) * elapsed_s, **reads)
         return n
 
-    def run(self, threads, seconds, n_rows=1):
+    def run(self, threads, seconds, n_rows=1, **reads):
         """How many threads computed each second's worth of steps, on average."""
         end_s, seen = self.now_s + seconds, []
         while self.now_s < end_s:
-            seen.append(self.step(threads, n_rows))
+            seen.append(self.step(threads, n_rows, **reads))
         return sum(seen) / len(seen)
 
 
@@ -51,6 +51,30 @@ def test_all_threads_compute_again_soon_after_the_neighbour_has_gone():
     machine.n_taken = 0
     machine.run(threads, 9)
     assert machine.run(threads, 60) == 2
+
+
+@pytest.mark.parametrize("n_rows", [20, 100, 256])
+def test_a_server_that_reads_prompts_in_every_step_sees_too_that_the_neighbour_has_gone(n_rows):
+    machine, threads = Machine(2), ThreadCount(2)
+    machine.n_taken = 1
+    machine.run(threads, 60)
+    machine.n_taken = 0
+    machine.run(threads, 20, n_rows, reads_prompt=True)
+    assert threads.of(20, reads_prompt=True) == 2
+    assert machine.run(threads, 60, 20, reads_prompt=True) == 2
+
+
+def test_beside_a_neighbour_that_stays_prompts_are_held_up_little_by_looking():
+    machine, threads = Machine(2), ThreadCount(2)
+    machine.n_taken = 1
+    machine.run(threads, 60)
+    began_s, n_looks = machine.now_s, 0
+    for _ in range(200):
+        n_looks += machine.step(threads, 20, reads_prompt=True) == 2
+    assert n_looks > 0
+    lost_s = n_looks * 20 * 0.02 * 3
+    assert lost_s < 0.12 * (machine.now_s - began_s)
+    assert threads.of(1) == 1
 
 
 def test_looking_whether_the_neighbour_has_gone_takes_little():
