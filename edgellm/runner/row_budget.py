@@ -6,7 +6,7 @@ sitting out   none: their adapters are not this step's, or their mask is too slo
 restoring     none: their cells are still on the way back from host memory
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from edgellm.runner.intake.pictures import next_rows
@@ -52,28 +52,36 @@ class RowBudget:
             counts[sequence.seq_id] = 1
         if not prompts:
             return RowCounts(counts)
-        tiles = self._tiles(running.values(), prompts)
         prompts = by_turns(prompts, self.n_steps)
+        tiles = self._tiles(computed, prompts)
         n_left = self._prompt_rows(prompts, decoding, computed, tiles)
         for sequence in prompts:
             n_rows = counts[sequence.seq_id] = self._chunk(sequence, n_left)
             n_left = max(0, n_left - n_rows)
-        chunks = [(counts[s.seq_id], s.n_computed) for s in prompts]
+        chunks = [(n, s.n_computed) for s in prompts if (n := counts[s.seq_id])]
         n_prompt, before = sum(n for n, _ in chunks), Before.of(chunks, tiles)
         are_apart = self._pace.costs.are_apart(len(computed), n_prompt, before)
         ids = frozenset(s.seq_id for s in prompts) if are_apart else frozenset[int]()
         return RowCounts(counts, n_prompt, before, ids)
 
-    def _tiles(self, running: Iterable[Sequence], prompts: list[Sequence]) -> Tiles | None:
-        of_all, of_prompts = self._memory.in_tiles(running), self._memory.in_tiles(prompts)
-        return None if of_all is None or of_prompts is None else Tiles(of_all, of_prompts)
+    def _tiles(self, computed: list[Sequence], prompts: list[Sequence]) -> list[Tiles]:
+        """See Before.of: of as many prompts as may get rows."""
+        found, n_rows = list[Tiles](), 0
+        for n_prompts, prompt in enumerate(prompts, 1):
+            some = prompts[:n_prompts]
+            beside, alone = (self._memory.in_tiles(those) for those in ([*computed, *some], some))
+            if beside is None or alone is None or n_rows >= self._limits.n_batch:
+                break
+            found.append(Tiles(beside, alone))
+            n_rows += prompt.n_pending
+        return found
 
     def _prompt_rows(
         self,
         prompts: list[Sequence],
         decoding: list[Sequence],
         computed: list[Sequence],
-        tiles: Tiles | None,
+        tiles: list[Tiles],
     ) -> int:
         """For all prompts together. `computed`: who of `decoding` has a row in this step."""
         limits = self._limits

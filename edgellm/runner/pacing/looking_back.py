@@ -15,9 +15,13 @@ A stream's row in a tile makes all of the tile's rows look at that stream's cell
 a prompt's rows may take half the time in a call of llama_decode of their own, though the weights
 are read once more: 0.6 B on two cores, 7 streams of 512 tokens and 64 rows of a prompt as deep take
 1.31 s in one call and 0.54 in two. costs.py tells which is faster.
+
+Where each sequence is a stream of its own, it is a batch of its own, too, after the rows that all
+of a call's streams have (even_batches). So 64 rows of a prompt beside a stream's one are 63 in that
+batch, and no tile: with 1,000 tokens before them 880 ms, in a call of their own 490.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from math import ceil
 from typing import NamedTuple
@@ -45,18 +49,21 @@ class Before(NamedTuple):
     """What a step's prompt rows look back on."""
 
     depth: float  # tokens before a row in its own prompt, on average
-    in_tiles: float  # cells in tiles that hold any cell of a running sequence
+    in_tiles: float  # cells in tiles that hold any cell of these prompts and of the streams
     own_tiles: float  # cells in tiles that hold any cell of these prompts
+    counts: tuple[int, ...] = ()  # rows of each prompt; empty: all are one's
 
     @classmethod
-    def of(cls, chunks: Iterable[tuple[int, int]], tiles: "Tiles | None") -> "Before":
-        """`chunks`: of each prompt the number of rows, and the tokens before them. `tiles` None: as
-        the depth."""
-        n_rows, weighed = 0, 0
+    def of(cls, chunks: Iterable[tuple[int, int]], tiles: "Sequence[Tiles]" = ()) -> "Before":
+        """`chunks`: of each prompt the number of rows, and the tokens before them. `tiles`: of the
+        first prompt, the first two …; empty: as the depth."""
+        weighed, counts = 0, list[int]()
         for count, depth in chunks:
-            n_rows, weighed = n_rows + count, weighed + count * depth
-        mean = weighed / n_rows if n_rows else 0.0
-        return cls(mean, *(tiles or (mean, mean)))
+            weighed += count * depth
+            counts.append(count)
+        mean = weighed / n_rows if (n_rows := sum(counts)) else 0.0
+        beside, alone = tiles[min(len(counts), len(tiles)) - 1] if tiles else (mean, mean)
+        return cls(mean, beside, alone, tuple(counts))
 
     @property
     def alone(self) -> "Before":
@@ -65,10 +72,10 @@ class Before(NamedTuple):
 
 
 class Tiles(NamedTuple):
-    """Cells in tiles; see Before."""
+    """Cells in tiles that hold any cell of some prompts: with those of the streams, and without."""
 
-    of_all: int
-    of_prompts: int
+    beside: int
+    alone: int
 
 
 NOTHING = Before(0.0, 0.0, 0.0)
@@ -82,31 +89,48 @@ class Sizes(NamedTuple):
 
 
 class LookingBack:
-    def __init__(self, tile_rows: int | None = None, *, on_cpu: bool = False) -> None:
-        """`tile_rows`: batches of so many rows are computed in tiles; None: none are."""
+    def __init__(
+        self, tile_rows: int | None = None, *, on_cpu: bool = False, in_streams: bool = False
+    ) -> None:
+        """`tile_rows`: batches of so many rows are computed in tiles; None: none are. `in_streams`:
+        each prompt is a batch of its own (see above)."""
         self._tile_rows = tile_rows
+        self.in_streams = in_streams
         row_depth = _FIRST_CPU_DEPTH if on_cpu else _FIRST_DEPTH
+        self._streams_ratio = 1 / row_depth
         self._ratio = {False: 1 / row_depth, True: 1 / _FIRST_TILED_DEPTH}
         self._seen = dict.fromkeys(self._ratio, False)
 
     @classmethod
     def of(cls, plan: Plan) -> "LookingBack":
-        """No tiles on split KV: each stream is a batch of its own there."""
-        tile_rows = TILE_ROWS if plan.kv_unified and is_tiled(plan) else None
-        return cls(tile_rows, on_cpu=plan.placement.n_gpu_layers == 0)
+        on_cpu = plan.placement.n_gpu_layers == 0
+        tile_rows = TILE_ROWS if is_tiled(plan) else None
+        return cls(tile_rows, on_cpu=on_cpu, in_streams=on_cpu and not plan.kv_unified)
 
     def in_rows(self, n_decode: int, n_prompt: int, before: Before) -> float:
         """The cost of looking back, of `n_prompt` rows in one call with `n_decode` of streams, in
         rows of a prompt with nothing before them."""
-        n_rows, size = n_decode + n_prompt, self._tile_rows
-        if size is None or n_rows < size:
-            return n_prompt * before.depth * self._ratio[False]
-        return ceil(n_rows / size) * size * before.in_tiles * self._ratio[True]
+        if self.in_streams:
+            batches = even_batches(before.counts or (n_prompt,))
+            return sum(n * self._looks(rows, rows, before.depth) for rows, n in batches)
+        n_rows = n_decode + n_prompt
+        return self._looks(
+            n_rows, n_prompt, before.in_tiles if self._fills(n_rows) else before.depth
+        )
 
-    def correct(self, n_rows: int, factor: float) -> None:
-        """Looking back costs `factor` times what was believed: in batches computed as those of
-        `n_rows` are, and in the others too as long as none of these was seen."""
-        is_tiled = self.is_tiled(n_rows)
+    def of_streams(self, depth: float) -> float:
+        """What a step of streams takes with so many tokens before a row, on average, over the same
+        in empty memory."""
+        return 1 + depth * self._streams_ratio
+
+    def correct_streams(self, factor: float) -> None:
+        """Looking back costs streams `factor` times what was believed."""
+        self._streams_ratio *= factor
+
+    def correct(self, n_decode: int, n_prompt: int, before: Before, factor: float) -> None:
+        """Looking back costs such a call `factor` times what was believed: in batches computed as
+        its own are, and in the others too as long as none of these was seen."""
+        is_tiled = self.is_tiled(n_decode, n_prompt, before)
         self._seen[is_tiled] = True
         for way in self._ratio:
             if way == is_tiled or not self._seen[way]:
@@ -116,13 +140,38 @@ class LookingBack:
         """From 1 to `n_most` rows, beside `n_decode` in the same call or in one before it."""
         if (size := self._tile_rows) is None:
             return Sizes([range(1, n_most + 1)], [])
-        jumps = [size, *range(size + 1, n_decode + n_most + 1, size)]  # rows of a call
-        starts = {n - n_beside for n in jumps for n_beside in (0, n_decode)}
+        n_beside = 0 if self.in_streams else n_decode
+        jumps = [size, *range(size + 1, n_beside + n_most + 1, size)]  # rows of a call
+        starts = {n - n_less for n in jumps for n_less in (0, n_beside)}
         starts = {n for n in starts if 1 < n <= n_most}
         blocks = [range(a, b) for a, b in pairwise([1, *sorted(starts), n_most + 1])]
-        tiles = sorted({n for n in (size - n_decode, size) if 0 < n <= n_most})
+        tiles = sorted({n for n in (size - n_beside, size) if 0 < n <= n_most})
         return Sizes(blocks, tiles)
 
-    def is_tiled(self, n_rows: int) -> bool:
-        """Whether a call of so many rows is computed in tiles."""
+    def is_tiled(self, n_decode: int, n_prompt: int, before: Before) -> bool:
+        """Whether such a call is computed in tiles, or some of it."""
+        if self.in_streams:
+            return any(self._fills(rows) for rows, _ in even_batches(before.counts or (n_prompt,)))
+        return self._fills(n_decode + n_prompt)
+
+    def _fills(self, n_rows: int) -> bool:
         return self._tile_rows is not None and n_rows >= self._tile_rows
+
+    def _looks(self, n_rows: int, n_prompt: int, n_cells: float) -> float:
+        """Of a batch of `n_rows`, `n_prompt` of them prompts', at so many cells."""
+        if not self._fills(n_rows):
+            return n_prompt * n_cells * self._ratio[False]
+        size = self._tile_rows or n_rows
+        return ceil(n_rows / size) * size * n_cells * self._ratio[True]
+
+
+def even_batches(counts: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """How llama.cpp divides a call in which each sequence is on a stream of its own and has so many
+    rows: first as many of each as the shortest has, then as many of those that are left
+    (llama-batch.cpp, split_equal). Of each batch the rows of one stream, and the number of
+    streams."""
+    done, shortest_first = 0, sorted(counts)
+    for i, count in enumerate(shortest_first):
+        if count > done:
+            yield count - done, len(shortest_first) - i
+            done = count

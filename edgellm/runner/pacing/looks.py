@@ -15,7 +15,7 @@ from itertools import pairwise
 from typing import NamedTuple, TypeAlias
 
 from edgellm.runner.kv.prefix import common_prefix
-from edgellm.runner.pacing.looking_back import TILE_ROWS, TILED_LOOK, is_tiled
+from edgellm.runner.pacing.looking_back import TILE_ROWS, TILED_LOOK, even_batches, is_tiled
 from edgellm.selector.memory.shape import pad256
 from edgellm.selector.plan import Plan
 
@@ -65,11 +65,7 @@ class FlashAttention:
         calls = ([p for p in parts if p.n_rows == 1], [p for p in parts if p.n_rows > 1])
         in_two_calls = sum(self._pool(call, n_pool, own) for call in calls)
         pool = min(self._pool(parts, n_pool, own), in_two_calls)
-        # llama.cpp first computes as many rows of each stream as the shortest one has, and then the
-        # rest (llama-batch.cpp, split_equal): so 64 rows beside a single one make no whole tile.
-        fewest = min((part.n_rows for part in parts), default=0)
-        rests = ((n, part.depth) for part in parts for n in (fewest, part.n_rows - fewest))
-        streams = sum(n * depth * self._look(n) for n, depth in rests)
+        streams = sum(self._streams(call) for call in calls)
         return ByLayout(Passed(n_pool, pool), Passed(_held(parts), streams))
 
     def cells(self, n_used: int) -> int:
@@ -81,6 +77,11 @@ class FlashAttention:
             seen = (max(tile) + own * (sum(tile) - max(tile)) for tile in _tiles(call))
             return sum(TILE_ROWS * TILED_LOOK * self._with_masked(each, n_pool) for each in seen)
         return sum(part.n_rows * self._with_masked(part.depth, n_pool) for part in call)
+
+    def _streams(self, call: Sequence[Part]) -> float:
+        by_rows = sorted(call)
+        batches = even_batches(part.n_rows for part in call)
+        return sum(rows * self._look(rows) * _held(by_rows[-n:]) for rows, n in batches)
 
     def _with_masked(self, seen: float, n_pool: float) -> float:
         return seen + self.masked_look * max(0.0, n_pool - seen)

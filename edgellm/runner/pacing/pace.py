@@ -54,9 +54,11 @@ class Pace:
         self._late_square = _FIRST_LATE**2
         self._masks_s = 0.0  # of the next step, as `chunk` was told
 
-    def begin(self) -> None:
-        """The next step is about to be planned."""
+    def begin(self, depths: Sequence[int] = ()) -> None:
+        """The next step is about to be planned. `depths`: of each stream the tokens before its
+        row."""
         self._masks_s = 0.0
+        self.costs.depth = sum(depths) / len(depths) if depths else 0.0
         self.costs.slow_down(self._slowdown())
 
     def observe(
@@ -94,15 +96,15 @@ class Pace:
         masks_s: float = 0.0,
         *,
         n_sitting: int = 0,
-        tiles: Tiles | None = None,
+        tiles: Sequence[Tiles] = (),
         is_read: bool = True,
     ) -> int:
         """How many prompt rows may go into the next step, beside `n_decoding` running streams whose
         masks take `masks_s` of it.
 
         `unread`: the prompts (at least one), in the order in which they are given rows.
-        `n_sitting`: those of the streams that sit this step out. `tiles`: None: as much as the
-        depth. `is_read`: somebody reads one of the streams as it comes.
+        `n_sitting`: those of the streams that sit this step out. `tiles`: see Before.of. `is_read`:
+        somebody reads one of the streams as it comes.
 
         Whoever waits for a first token counts as much as whoever waits for the next one: beside one
         stream, seven newcomers may hold it up for eight times the target, while one long prompt

@@ -4,7 +4,14 @@ import pytest
 from real_model import plan
 
 from edgellm.runner.pacing.costs import StepCosts
-from edgellm.runner.pacing.looking_back import TILE_ROWS, Before, LookingBack, Tiles
+from edgellm.runner.pacing.looking_back import (
+    NOTHING,
+    TILE_ROWS,
+    Before,
+    LookingBack,
+    Tiles,
+    even_batches,
+)
 from edgellm.runner.pacing.pace import Pace, Unread
 
 BASE_S, DECODE_S, ROW_S = 0.003, 0.0008, 0.0004  # a step, a stream's row, a prompt's
@@ -46,7 +53,7 @@ def read(pace, n_tokens, n_streams=8, in_tiles=0, of_streams=0):
     while at < n_tokens:
         own = max(at, in_tiles)
         tiles = Tiles(own + of_streams, own)
-        n = pace.chunk(n_streams, [Unread(n_tokens - at, at)], 504, tiles=tiles)
+        n = pace.chunk(n_streams, [Unread(n_tokens - at, at)], 504, tiles=[tiles])
         before = Before(at, *tiles)
         taken_s = taken(pace.costs, n_streams, n, before)
         pace.observe(n, n_streams, taken_s, before=before)
@@ -127,9 +134,9 @@ def test_what_one_way_costs_says_nothing_of_the_other_once_both_were_seen():
         return [back.in_rows(8, n, DEEP) for n in (16, 120)]
 
     few, many = costs()
-    back.correct(128, 2.0)
+    back.correct(8, 120, DEEP, 2.0)
     assert costs() == [2 * few, 2 * many]
-    back.correct(24, 0.5)
+    back.correct(8, 16, DEEP, 0.5)
     assert costs() == [few, 2 * many]
 
 
@@ -163,19 +170,21 @@ def test_within_a_block_more_rows_look_at_more_and_none_is_left_out(n_decode, n_
     assert tiles == sorted(n for n in fill_one if 0 < n <= n_most)
 
 
-def is_tiled(plan):
-    return LookingBack.of(plan).is_tiled(TILE_ROWS)
+def is_tiled(plan, n_decode=0):
+    return LookingBack.of(plan).is_tiled(n_decode, TILE_ROWS - n_decode, NOTHING)
 
 
-def test_tiles_are_the_cpus_with_flash_attention_one_pool_and_a_cache_of_floats():
+def test_tiles_are_the_cpus_with_flash_attention_and_a_cache_of_floats():
     ours = plan(kv_unified=True, kv_type_k="f16", kv_type_v="f16", flash_attention=None)
-    assert is_tiled(ours)
+    in_streams = replace(ours, kv_unified=False)
+    assert is_tiled(ours, n_decode=8)
+    assert is_tiled(in_streams)
+    assert not is_tiled(in_streams, n_decode=8)
     on_a_device = replace(ours.placement, n_gpu_layers=99)
     for change in (
         {"kv_type_k": "q8_0", "kv_type_v": "q8_0"},
         {"kv_type_k": "f32"},
         {"flash_attention": False},
-        {"kv_unified": False},
         {"placement": on_a_device},
     ):
         assert not is_tiled(replace(ours, **change))
@@ -188,3 +197,85 @@ def test_before_any_was_seen_a_cpu_is_thought_to_look_back_dearly_whatever_its_c
     deep = Before(4000, 4000, 4000)
     rows = [LookingBack.of(each).in_rows(8, 16, deep) for each in (floats, coarse, device)]
     assert rows[0] == rows[1] > 20 * rows[2]
+
+
+@pytest.mark.parametrize(
+    ("counts", "batches"),
+    [
+        ((5,), [(5, 1)]),
+        ((1, 1, 1), [(1, 3)]),
+        ((1, 64, 1), [(1, 3), (63, 1)]),
+        ((88, 20, 424), [(20, 3), (68, 2), (336, 1)]),
+        ((), []),
+    ],
+)
+def test_streams_are_batches_of_as_many_rows_as_the_shortest_has_left(counts, batches):
+    assert list(even_batches(counts)) == batches
+
+
+def in_streams():
+    decode = {n: step_s(n, 0, 0) for n in (1, 2, 4, 8)}
+    prompt = {n: step_s(1, n - 1, 0) for n in (16, 64, 256, 512)}
+    back = LookingBack(TILE_ROWS, on_cpu=True, in_streams=True)
+    return Pace(0.1, StepCosts(decode, prompt, looking_back=back))
+
+
+@pytest.mark.parametrize("n_streams", [1, 3, 8])
+def test_on_a_stream_of_its_own_a_deep_prompt_is_read_by_whole_tiles_apart_from_the_others(
+    n_streams,
+):
+    pace, at, sizes = in_streams(), 0, []
+    while at < 3500:
+        n = pace.chunk(n_streams, [Unread(3600 - at, at)], 500)
+        before = Before.of([(n, at)])
+        assert pace.costs.are_apart(n_streams, n, before)
+        taken_s = step_s(n_streams, 0, 0) + step_s(0, n, at)
+        pace.observe(n, n_streams, taken_s, before=before)
+        sizes.append(n)
+        at += n
+    assert sizes[0] > 3 * TILE_ROWS
+    assert {n % TILE_ROWS for n in sizes[-8:-1]} == {0}
+    assert sum(n % TILE_ROWS == 0 for n in sizes) > 0.75 * len(sizes)
+
+
+def test_on_streams_tiles_are_each_prompts_own():
+    back = LookingBack(TILE_ROWS, on_cpu=True, in_streams=True)
+    one, halves = (Before.of(chunks) for chunks in ([(64, 1000)], [(32, 1000), (32, 1000)]))
+    assert [back.is_tiled(0, 64, each) for each in (one, halves)] == [True, False]
+    assert back.in_rows(0, 64, one) < back.in_rows(0, 64, halves) / 2
+
+
+def test_a_step_that_reads_no_prompt_has_nothing_apart():
+    assert not in_streams().costs.are_apart(4, 0, Before.of([]))
+
+
+def test_a_tile_looks_at_the_cells_of_those_prompts_that_have_rows_in_it():
+    tiles = [Tiles(900, 100), Tiles(1400, 600)]
+    for chunks, own in (([(64, 90)], 100), ([(40, 90), (24, 480)], 600), ([(9, 9)] * 3, 600)):
+        assert Before.of(chunks, tiles).own_tiles == own
+        assert Before.of(chunks, tiles).in_tiles == 800 + own
+
+
+def test_a_streams_step_is_known_to_take_longer_behind_a_long_conversation():
+    cpu, device = (StepCosts({4: 0.040}, looking_back=LookingBack(on_cpu=n)) for n in (True, False))
+    assert cpu.step_s(4) == device.step_s(4) == 0.040
+    cpu.depth = device.depth = 600
+    assert cpu.step_s(4) > 1.5 * device.step_s(4)
+    for _ in range(300):  # as this machine takes
+        cpu.observe(4, 0, 0.060)
+        cpu.depth = 0
+        cpu.observe(4, 0, 0.040)
+        cpu.depth = 600
+    assert cpu.step_s(4) == pytest.approx(0.060, rel=0.05)
+    cpu.depth = 300
+    assert cpu.step_s(4) == pytest.approx(0.050, rel=0.05)
+
+
+def test_what_long_conversations_take_is_not_put_down_to_the_prompts_beside_them():
+    costs = machine(0.1).costs
+    believed_s = costs.mixed_s(0, 64)
+    deep_s = costs.mixed_s(4, 20) + costs.step_s(4)
+    costs.depth = 560.0
+    for _ in range(30):  # while prompts are read, no step shows that the streams' rows take twice
+        costs.observe(4, 20, deep_s)
+    assert costs.mixed_s(0, 64) == pytest.approx(believed_s, rel=0.1)

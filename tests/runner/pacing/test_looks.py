@@ -49,11 +49,17 @@ def test_prompts_of_some_are_read_by_tiles_in_a_pool_and_row_by_row_in_streams()
     one_by_one, _ = looks(FlashAttention(is_tiled=False).passed(parts, shared))
     assert pool < streams / 2
     assert one_by_one > pool
-    tiles = [Part(64, 2000)] * 5
-    beside = FlashAttention().passed([Part(1, 0), *tiles])  # llama.cpp takes one row of each first
-    assert beside.streams.looks > 2 * FlashAttention().passed(tiles).streams.looks
     long = [Part(512, 2000)]  # its stream is a batch of its own, and long enough for tiles
     assert FlashAttention().passed(long).streams == FlashAttention().passed(long).pool
+
+
+def test_of_prompts_on_streams_those_rows_are_in_tiles_that_a_batch_has_enough_of():
+    one, both = (FlashAttention().passed([Part(64, 2000)] * n).streams.looks for n in (1, 2))
+    assert both == 2 * one
+    with_a_short = FlashAttention().passed([Part(30, 0), Part(64, 2000)]).streams.looks
+    assert with_a_short > 2 * one  # llama.cpp first takes as many rows of each as the shortest has
+    beside = FlashAttention().passed([Part(1, 1000), Part(64, 2000)]).streams.looks
+    assert beside == one + 1000  # a stream's row is in another call
 
 
 def test_in_a_pool_a_prompt_beside_deep_streams_is_counted_in_a_call_of_its_own():
