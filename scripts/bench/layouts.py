@@ -5,8 +5,9 @@
 COMMON+OWN: of each prompt's tokens, those that all of a wave begin with, and those of its own. New
 ones every wave, so nothing is cached. `--our-flags=--kv-unified`, `--no-kv-unified` and
 `--flash-attn on` pin what it is held against. With --talks the same users come back with a turn
-more in every wave. `decode` is tok/s of one stream. Behind the waves stands what the model's log
-says of its changes.
+more in every wave. `ttft` and `whole` are seconds to an answer's first token and to its end, on
+average; `decode` is tok/s of one stream. Behind the waves stands what the model's log says of its
+changes.
 """
 
 import argparse
@@ -48,7 +49,9 @@ def main() -> None:
 async def _waves(port: int, beside: int | None, args: argparse.Namespace) -> None:
     rng = random.Random(args.seed)
     talks: list[list[int]] = [[] for _ in range(args.n)]
-    print(f"{'wave':>12}{'layout':>10}{'wall s':>9}{'decode':>9}{'cached':>9}")
+    print(
+        f"{'wave':>12}{'layout':>10}{'wall s':>9}{'ttft':>9}{'whole':>9}{'decode':>9}{'cached':>9}"
+    )
     for wave in args.waves:
         n_common, n_own = map(int, wave.split("+"))
         if args.talks and talks[0]:
@@ -70,8 +73,11 @@ async def _wave(port: int, prompts: list[list[int]], n: int, layout: Callable[[i
     answers = await together([complete(port, prompt, n) for prompt in prompts])
     wall_s = time.perf_counter() - begun_s
     decode = statistics.median(answer.decode_tok_s for answer in answers)
+    ttft_s = statistics.mean(answer.ttft_s for answer in answers)
+    whole_s = statistics.mean(answer.total_s for answer in answers)
     n_cached = sum(answer.n_cached for answer in answers)
-    return f"{layout(port):>10}{wall_s:9.1f}{decode:9.1f}{n_cached:9,}"
+    times = f"{wall_s:9.1f}{ttft_s:9.1f}{whole_s:9.1f}"
+    return f"{layout(port):>10}{times}{decode:9.1f}{n_cached:9,}"
 
 
 def _rivals(port: int) -> str:
