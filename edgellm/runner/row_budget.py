@@ -67,6 +67,8 @@ class RowBudget:
     def _tiles(self, computed: list[Sequence], prompts: list[Sequence]) -> list[Tiles]:
         """See Before.of: of as many prompts as may get rows."""
         found, n_rows = list[Tiles](), 0
+        if not self._pace.costs.looking_back.sees_tiles:
+            return found
         for n_prompts, prompt in enumerate(prompts, 1):
             some = prompts[:n_prompts]
             beside, alone = (self._memory.in_tiles(those) for those in ([*computed, *some], some))

@@ -142,7 +142,7 @@ class Scheduler:
 
     def schedule(self) -> Batch | None:
         """The next batch, at most n_batch rows, or None when there is nothing to do."""
-        self.pace.begin([s.n_computed for s in self.running.values() if s.is_decoding])
+        self.pace.begin()
         self.memory.begin(list(self.running.values()))
         self._admit()
         self.memory.copy(list(self.running.values()))

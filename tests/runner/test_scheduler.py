@@ -107,7 +107,25 @@ def test_beside_deep_streams_a_prompts_rows_are_the_calls_that_cost_least():
         scheduler.add(Sequence(1, [6] * 90, 95))
         batch = scheduler.schedule()
         assert (batch.n_prompt_rows, batch.apart) == (90, apart)
-        assert batch.before.own_tiles < batch.before.in_tiles
+        assert (batch.before.own_tiles < batch.before.in_tiles) is bool(tile_rows)
+
+
+def test_a_step_looks_at_the_tiles_of_those_prompts_that_have_rows_in_it():
+    limits = replace(LIMITS, n_cells=4000, n_ctx_seq=1000, n_batch=64)
+    costs = StepCosts({}, {64: 0.3}, looking_back=LookingBack(64, on_cpu=True))
+    scheduler, backend = Scheduler(limits, Pace(None, costs)), FakeBackend(limits)
+    running, seen = [Sequence(n, [n] * (900 - 300 * n), 950) for n in range(3)], set()
+    for sequence in running:
+        scheduler.add(sequence)
+    while not any(sequence.is_decoding for sequence in running):
+        held = {i: scheduler.memory.in_tiles([s]) for i, s in scheduler.running.items()}
+        batch = scheduler.schedule()
+        ids = {row.seq_id for row in batch.rows}
+        if len(ids) == 1:
+            seen |= ids
+            assert batch.before.own_tiles == held.get(ids.pop(), 0)
+        list(scheduler.commit(batch, backend.decode(batch).sampled))
+    assert len(seen) > 1
 
 
 class Took:

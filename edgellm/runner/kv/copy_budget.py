@@ -2,10 +2,11 @@
 
 Out: nobody waits for it, so it takes a thirtieth of a step at most. It goes on beside prompts, too:
 the next turn of a conversation often comes while the last one is still being saved. Where so little
-is less than a piece, several steps save up for one. When somebody is kept out for want of cells, it
-may take as long as a wait is worth: up to a second while no stream runs, for he would wait for all
-that the next step reads of others' prompts, and then for streams. While nothing runs it costs
-nobody anything, and is done wherever copying back would pay.
+is less than a piece, several steps save up for one. When somebody is kept out for want of cells, or
+has a long prompt that would pass over them, it may take as long as a wait is worth: up to a second
+while no stream runs, for he would wait for all that the next step reads of others' prompts, and
+then for streams. While nothing runs it costs nobody anything, and is done wherever copying back
+would pay.
 
 Back: somebody waits for it. While no stream runs it takes as long as it takes.
 
@@ -66,6 +67,11 @@ class CopyBudget:
         step_s = self._pace.costs.mixed_s(0, n_rows, before)
         if step_s is not None and self._pace.itl_target_s is not None:
             self._go_unnoticed(step_s)
+
+    def is_worth_hurrying(self, n_rows: int) -> bool:
+        """Whether copying a cell out takes less time than so many rows of prompts take to pass over
+        it."""
+        return self._out_s is not None and self._out_s < self._pace.costs.passing_s(n_rows)
 
     def hurry(self) -> None:
         """Somebody waits for the cells of what goes out next."""

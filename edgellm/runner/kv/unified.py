@@ -209,8 +209,8 @@ class UnifiedMemory(SharedAnywhere):
 
     def _make_way(self, running: list[Sequence]) -> None:
         """Idle sequences leave the cells if they make the next steps look further, the least recent
-        first. Scattered ones go last: their holes are where the next tokens will lie. Where every
-        row is computed with all cells they go in a hurry, before a prompt lies above them."""
+        first. Scattered ones go last: their holes are where the next tokens will lie. Before a long
+        prompt, which would lie above them, they go in a hurry."""
         if not self.retained.by_id:
             return
         ahead = sum([min(s.n_reserved, s.n_pending + _AHEAD) for s in running])
@@ -218,7 +218,7 @@ class UnifiedMemory(SharedAnywhere):
         if looked_at <= self._settled:
             return
         least = self._cells.n_kv(ahead, only=[s.lease for s in running])
-        if self._spill and not self._limits.masks_cells and looked_at > least:
+        if self._spill and looked_at > least and self._must_hurry(running):
             self._spill.budget.hurry()
         for kept in sorted(self.retained.by_id.values(), key=self._is_scattered):
             if looked_at <= least:
@@ -229,6 +229,14 @@ class UnifiedMemory(SharedAnywhere):
                 self._drop(kept)
                 looked_at = self._cells.n_kv(ahead)
         self._settled = looked_at
+
+    def _must_hurry(self, running: list[Sequence]) -> bool:
+        """Every row is computed with all cells, or nobody reads along and it pays."""
+        if self._spill is None or not self._limits.masks_cells:
+            return True
+        n_pending = sum(s.n_pending for s in running if not s.restoring)
+        is_read = any(s.n_output for s in running)
+        return not is_read and self._spill.budget.is_worth_hurrying(n_pending)
 
     def _is_scattered(self, kept: Retained) -> bool:
         """It lies in more than twice as many tiles as it would need."""

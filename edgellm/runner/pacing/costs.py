@@ -8,13 +8,12 @@ CPU three rows take 49 ms and four 31. Whoever decides on a number of rows asks 
     mixed_s(d, p, at)  d such rows and p rows of prompts, which look back on `at`: in one call of
                        llama_decode, or in two where that is faster (`are_apart`)
 
-Both start from tables that rehearsal.py measured on nearly empty memory. An observed step moves a
-factor that is common to all sizes; and, much more slowly, the entry of its own size. What streams
-and prompts cost by their depth are terms of their own (looking_back.py): what a step was off by is
-split between two terms by their parts of it. While prompts are read, no step tells what the streams
-take; so that a long conversation's next answer isn't put down to the prompts beside it, its depth
-has to be known (`depth`). What else is known beforehand about the next step moves the factors at
-once (`slow_down`); otherwise they would learn it from steps that are already too long.
+Both start from tables that rehearsal.py measured on nearly empty memory. Real steps cost more as
+conversations get longer, so an observed step moves a factor that is common to all sizes; and, much
+more slowly, the entry of its own size. What prompts cost by their depth is a term of its own
+(looking_back.py): what a step was off by is split between the two terms by their parts of it. What
+is known beforehand about the next step moves the factors at once (`slow_down`); otherwise they
+would learn it from steps that are already too long.
 """
 
 from collections.abc import Mapping
@@ -104,9 +103,6 @@ class StepCosts:
         `switch_s`: what a step takes longer if it has another number of rows than the last one."""
         self.looking_back = looking_back or LookingBack()
         self.switch_s = switch_s
-        self.depth = (
-            0.0  # tokens before a stream's row, on average, in the step now planned or seen
-        )
         self._slowdown = 1.0
         self._last_rows = 0  # of the step before
         decode, prompt = dict(decode or {}), dict(prompt or {})
@@ -133,9 +129,7 @@ class StepCosts:
     def step_s(self, n_rows: int) -> float | None:
         """Seconds of a step with so many decoding rows. None: no step was ever seen."""
         cost_s = self._decode.at(n_rows)
-        if cost_s is None:
-            return None
-        return cost_s * self._decode_factor * self.looking_back.of_streams(self.depth)
+        return None if cost_s is None else cost_s * self._decode_factor
 
     @property
     def n_seen(self) -> int:
@@ -160,6 +154,10 @@ class StepCosts:
             return base_s
         prompt, _ = self._cheaper(n_decode, n_prompt, before)
         return None if base_s is None or prompt is None else base_s + prompt.all_s
+
+    def passing_s(self, n_rows: int) -> float:
+        """Seconds that so many rows of prompts take for one cell of somebody else in their pool."""
+        return self.looking_back.passing(n_rows) * self._prompt.row_s * self._prompt_factor
 
     def are_apart(self, n_decode: int, n_prompt: int, before: Before) -> bool:
         """Whether the prompts' rows take less time in a call of their own, behind the streams'."""
@@ -232,34 +230,25 @@ class StepCosts:
 
     def _observe_decode(self, n_rows: int, elapsed_s: float) -> None:
         self._n_steps += 1
-        back = self.looking_back
-        known_s, deeper = self.step_s(n_rows), back.of_streams(self.depth)
+        known_s = self.step_s(n_rows)
         if not known_s or n_rows not in self._decode:
-            self._decode.put(n_rows, elapsed_s / (self._decode_factor * deeper))
+            self._decode.put(n_rows, elapsed_s / self._decode_factor)
             return
-        ratio, rows_part = elapsed_s / known_s, 1 / deeper
-        weight = _LOOK_SMOOTHING if self._is_in_doubt else _SMOOTHING
-        self._decode_factor *= _moved(ratio, weight * rows_part)
-        if 1 - rows_part > _LEAST_TELLING:
-            back.correct_streams(_moved(ratio, weight * (1 - rows_part)))
+        ratio = elapsed_s / known_s
+        self._decode_factor *= _moved(ratio, _LOOK_SMOOTHING if self._is_in_doubt else _SMOOTHING)
         self._is_off = not 1 / _OFF < ratio < _OFF
         self._prompt_least, self._vain_factor = self._prompt_factor, 0.0
         n_since = self._n_steps - self._seen.get(n_rows, 0)
-        own = max(_OWN_SMOOTHING, 1 - _KEEP**n_since)
-        self._decode.scale(n_rows, _moved(ratio, own * rows_part))
+        self._decode.scale(n_rows, _moved(ratio, max(_OWN_SMOOTHING, 1 - _KEEP**n_since)))
         self._seen[n_rows] = self._n_steps
 
     def _cheaper(
         self, n_decode: int, n_prompt: int, before: Before
     ) -> tuple[_PromptCost | None, int]:
         """Of both ways, and how many decoding rows are in the same call."""
-        back = self.looking_back
-        if (
-            back.in_streams and n_prompt
-        ):  # the weights are read for the prompts' batch in either way
-            return self._prompt_cost(0, n_prompt, before), 0
         beside = self._prompt_cost(n_decode, n_prompt, before)
-        if beside and n_decode and n_prompt and back.is_tiled(n_decode, n_prompt, before):
+        ways = (n_decode, 0) if n_decode and n_prompt else ()
+        if beside and any(self.looking_back.is_tiled(n, n_prompt, before) for n in ways):
             alone = self._prompt_cost(0, n_prompt, before.alone)
             if alone and alone.all_s < beside.all_s:
                 return alone, 0

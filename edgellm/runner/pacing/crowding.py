@@ -34,7 +34,7 @@ _N_TRIED = 4  # steps of a trial that have as many rows as some before
 _N_TRIED_MOST = 12  # of all sizes
 _FASTER = 0.95  # of the time before counts as faster
 _WATCHED_S = 0.25  # of computing, like all times here: nothing is learnt at rest
-_FIRST_S, _LAST_S = 0.25, 8.0  # between two looks at all threads
+_FIRST_S, _LAST_S = 0.25, 8.0  # of rest, and then of watching, between two looks at all threads
 _LOOK_S = 0.05  # of computing is enough of a look
 _LAST_HOLD_S = 30.0  # between trials that were in vain
 
@@ -44,13 +44,14 @@ class Took:
     n_rows: int
     elapsed_s: float
     cpu_s: float  # of all threads together
-    is_trial: bool = True  # others have as many rows
+    is_comparable: bool = True  # others have as many rows
 
 
 @dataclass(frozen=True, slots=True)
 class Use:
     n: int  # threads of the next step
     settled: int  # whatever is tried or looked at for a step or two
+    is_look: bool = False  # so also of a step that can't be compared
 
 
 class ThreadCount:
@@ -63,7 +64,8 @@ class ThreadCount:
         a core each: no trial is needed to find out about them."""
         if n_rows > _LONG_ROWS:
             return self._most
-        n = self._use.n if _is_trial(n_rows, reads_prompt) else self._use.settled
+        use = self._use
+        n = use.n if use.is_look or _is_comparable(n_rows, reads_prompt) else use.settled
         return max(1, min(n, self._most - n_beside))
 
     def slowdown(self, n_beside: int) -> float:
@@ -74,11 +76,11 @@ class ThreadCount:
         self, n_rows: int, elapsed_s: float, cpu_s: float, *, reads_prompt: bool = False
     ) -> None:
         """What it took, with as many threads as `of` said."""
-        took = Took(n_rows, elapsed_s, cpu_s, _is_trial(n_rows, reads_prompt))
+        took = Took(n_rows, elapsed_s, cpu_s, _is_comparable(n_rows, reads_prompt))
         self._use = self._counts.send(took)
 
 
-def _is_trial(n_rows: int, reads_prompt: bool) -> bool:
+def _is_comparable(n_rows: int, reads_prompt: bool) -> bool:
     return n_rows <= _MOST_ROWS and not reads_prompt
 
 
@@ -87,7 +89,7 @@ def _counts(most: int) -> Generator[Use, Took, None]:
     n, wait_s = most, 0.0
     while True:
         yield from _rest(n, wait_s)
-        if n < most and (yield from _has_room(most)):
+        if n < most and (yield from _has_room(most, n)):
             n, wait_s = most, 0.0
         before = yield from _watch(n, math.inf if n == most else wait_s)
         if before and (fewer := _fewer(n, _got(before))):
@@ -111,16 +113,10 @@ def _watch(n: int, most_s: float) -> Generator[Use, Took, list[Took]]:
     while left_s > 0 and most_s > 0:
         step = yield Use(n, n)
         most_s -= step.elapsed_s
-        if step.is_trial:
+        if step.is_comparable:
             steps.append(step)
             left_s -= step.elapsed_s
     return [] if left_s > 0 else steps
-
-
-def _next_trial(use: Use) -> Generator[Use, Took, Took]:
-    while not (step := (yield use)).is_trial:
-        pass
-    return step
 
 
 def _fewer(n: int, got: float) -> list[int]:
@@ -147,19 +143,29 @@ def _is_faster(use: Use, before: list[Took]) -> Generator[Use, Took, bool]:
     for step in before:
         known[step.n_rows].append(step.elapsed_s)
     ratios: list[float] = []
-    for _ in range(_N_TRIED_MOST):
-        step = yield from _next_trial(use)
-        if step.n_rows in known:
+    n_left, left_s = _N_TRIED_MOST, _LAST_S
+    while n_left and left_s > 0:
+        step = yield use
+        left_s -= step.elapsed_s
+        n_left -= step.is_comparable
+        if step.is_comparable and step.n_rows in known:
             ratios.append(step.elapsed_s / median(known[step.n_rows]))
         if len(ratios) == _N_TRIED:
             return median(ratios) < _FASTER
     return False
 
 
-def _has_room(most: int) -> Generator[Use, Took, bool]:
-    looked = [(yield Use(most, most))]
+def _has_room(most: int, settled: int) -> Generator[Use, Took, bool]:
+    look = Use(most, settled, is_look=True)
+    looked = [(yield look)]
     if looked[0].elapsed_s < _LOOK_S:
-        looked.append((yield Use(most, most)))  # the first has to start threads
+        looked.append((yield look))  # the first has to start threads
+    if _got(looked) < most - _LOST:
+        return False
+    looked, left_s = [], _WATCHED_S
+    while left_s > 0:  # the first look may have met a pause of the neighbour's
+        looked.append((yield look))
+        left_s -= looked[-1].elapsed_s
     return _got(looked) >= most - _LOST
 
 

@@ -35,6 +35,7 @@ _FIRST_DEPTH = 16_384  # on a device; an 8 B model on an H200 is there at 100,00
 _FIRST_CPU_DEPTH = 560  # row by row; 500 to 600 on an EPYC
 _FIRST_TILED_DEPTH = 1_400  # in tiles; 1,200 to 1,430 there
 TILED_LOOK = _FIRST_CPU_DEPTH / _FIRST_TILED_DEPTH  # a look in tiles, over one by a single row
+MASKED_LOOK = 0.12  # at a cell that is passed over; plain_attention in profiles/speed.toml
 
 
 def is_tiled(plan: Plan) -> bool:
@@ -94,10 +95,8 @@ class LookingBack:
     ) -> None:
         """`tile_rows`: batches of so many rows are computed in tiles; None: none are. `in_streams`:
         each prompt is a batch of its own (see above)."""
-        self._tile_rows = tile_rows
-        self.in_streams = in_streams
+        self._tile_rows, self._in_streams = tile_rows, in_streams
         row_depth = _FIRST_CPU_DEPTH if on_cpu else _FIRST_DEPTH
-        self._streams_ratio = 1 / row_depth
         self._ratio = {False: 1 / row_depth, True: 1 / _FIRST_TILED_DEPTH}
         self._seen = dict.fromkeys(self._ratio, False)
 
@@ -110,22 +109,22 @@ class LookingBack:
     def in_rows(self, n_decode: int, n_prompt: int, before: Before) -> float:
         """The cost of looking back, of `n_prompt` rows in one call with `n_decode` of streams, in
         rows of a prompt with nothing before them."""
-        if self.in_streams:
-            batches = even_batches(before.counts or (n_prompt,))
+        if self._in_streams:
+            batches = self._batches(n_decode, n_prompt, before)
             return sum(n * self._looks(rows, rows, before.depth) for rows, n in batches)
         n_rows = n_decode + n_prompt
         return self._looks(
             n_rows, n_prompt, before.in_tiles if self._fills(n_rows) else before.depth
         )
 
-    def of_streams(self, depth: float) -> float:
-        """What a step of streams takes with so many tokens before a row, on average, over the same
-        in empty memory."""
-        return 1 + depth * self._streams_ratio
+    @property
+    def sees_tiles(self) -> bool:
+        """Whether it matters in which tiles cells lie."""
+        return self._tile_rows is not None and not self._in_streams
 
-    def correct_streams(self, factor: float) -> None:
-        """Looking back costs streams `factor` times what was believed."""
-        self._streams_ratio *= factor
+    def passing(self, n_rows: int) -> float:
+        """The cost of passing over one cell of somebody else, in rows as those of in_rows."""
+        return n_rows * MASKED_LOOK * self._ratio[self._fills(n_rows)]
 
     def correct(self, n_decode: int, n_prompt: int, before: Before, factor: float) -> None:
         """Looking back costs such a call `factor` times what was believed: in batches computed as
@@ -140,19 +139,26 @@ class LookingBack:
         """From 1 to `n_most` rows, beside `n_decode` in the same call or in one before it."""
         if (size := self._tile_rows) is None:
             return Sizes([range(1, n_most + 1)], [])
-        n_beside = 0 if self.in_streams else n_decode
-        jumps = [size, *range(size + 1, n_beside + n_most + 1, size)]  # rows of a call
-        starts = {n - n_less for n in jumps for n_less in (0, n_beside)}
+        # What a batch has beside the prompts' rows, in either way. In streams it lacks one of them.
+        n_others = {0, -min(n_decode, 1) if self._in_streams else n_decode}
+        jumps = [size, *range(size + 1, n_decode + n_most + 1, size)]  # rows of a batch
+        starts = {n - n_other for n in jumps for n_other in n_others}
         starts = {n for n in starts if 1 < n <= n_most}
         blocks = [range(a, b) for a, b in pairwise([1, *sorted(starts), n_most + 1])]
-        tiles = sorted({n for n in (size - n_beside, size) if 0 < n <= n_most})
+        tiles = sorted(n for n_other in n_others if 0 < (n := size - n_other) <= n_most)
         return Sizes(blocks, tiles)
 
     def is_tiled(self, n_decode: int, n_prompt: int, before: Before) -> bool:
         """Whether such a call is computed in tiles, or some of it."""
-        if self.in_streams:
-            return any(self._fills(rows) for rows, _ in even_batches(before.counts or (n_prompt,)))
+        if self._in_streams:
+            batches = self._batches(n_decode, n_prompt, before)
+            return any(self._fills(rows) for rows, _ in batches)
         return self._fills(n_decode + n_prompt)
+
+    def _batches(self, n_decode: int, n_prompt: int, before: Before) -> Iterator[tuple[int, int]]:
+        """Of prompts in streams, behind the one row of each that is in the streams' own batch."""
+        n_less = 1 if n_decode else 0
+        return even_batches(count - n_less for count in before.counts or (n_prompt,))
 
     def _fills(self, n_rows: int) -> bool:
         return self._tile_rows is not None and n_rows >= self._tile_rows
@@ -167,8 +173,8 @@ class LookingBack:
 
 def even_batches(counts: Iterable[int]) -> Iterator[tuple[int, int]]:
     """How llama.cpp divides a call in which each sequence is on a stream of its own and has so many
-    rows: first as many of each as the shortest has, then as many of those that are left
-    (llama-batch.cpp, split_equal). Of each batch the rows of one stream, and the number of
+    rows, if their ids adjoin: first as many of each as the shortest has, then as many of those that
+    are left (llama-batch.cpp, split_equal). Of each batch the rows of one stream, and the number of
     streams."""
     done, shortest_first = 0, sorted(counts)
     for i, count in enumerate(shortest_first):

@@ -15,11 +15,16 @@ from itertools import pairwise
 from typing import NamedTuple, TypeAlias
 
 from edgellm.runner.kv.prefix import common_prefix
-from edgellm.runner.pacing.looking_back import TILE_ROWS, TILED_LOOK, even_batches, is_tiled
+from edgellm.runner.pacing.looking_back import (
+    MASKED_LOOK,
+    TILE_ROWS,
+    TILED_LOOK,
+    even_batches,
+    is_tiled,
+)
 from edgellm.selector.memory.shape import pad256
 from edgellm.selector.plan import Plan
 
-_MASKED_LOOK = 0.12  # at a cell that is passed over; plain_attention in profiles/speed.toml
 _LEAST_CELLS = 256  # that a step without flash attention computes, however few are in use
 
 
@@ -56,7 +61,7 @@ class LookCost(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class FlashAttention:
     is_tiled: bool = True  # large batches are computed in tiles (looking_back.py)
-    masked_look: float = _MASKED_LOOK
+    masked_look: float = MASKED_LOOK
 
     def passed(self, parts: Sequence[Part], n_shared: int = 0) -> ByLayout:
         """By a step with these parts, in the order of their ids. `n_shared`: cells that a pool

@@ -54,11 +54,9 @@ class Pace:
         self._late_square = _FIRST_LATE**2
         self._masks_s = 0.0  # of the next step, as `chunk` was told
 
-    def begin(self, depths: Sequence[int] = ()) -> None:
-        """The next step is about to be planned. `depths`: of each stream the tokens before its
-        row."""
+    def begin(self) -> None:
+        """The next step is about to be planned."""
         self._masks_s = 0.0
-        self.costs.depth = sum(depths) / len(depths) if depths else 0.0
         self.costs.slow_down(self._slowdown())
 
     def observe(

@@ -134,3 +134,11 @@ def test_while_nobody_waits_only_the_way_back_counts():
         come_back(made, 512, 1.2)
     made.begin(0)
     assert not made.is_worth_saving(range(512))  # 1.2 s; to compute them, one
+
+
+def test_idle_cells_are_worth_hurrying_out_before_a_prompt_that_is_long_enough():
+    made = CopyBudget(Pace(0.1, StepCosts({1: 0.05}, {512: 2.0})), N_CELLS)
+    assert not made.is_worth_hurrying(10_000), "nobody knows what a copy takes"
+    row_s = made._pace.costs.passing_s(1)
+    go_out(made, 100, 100 * 300 * row_s)
+    assert [made.is_worth_hurrying(n) for n in (0, 200, 400)] == [False, False, True]

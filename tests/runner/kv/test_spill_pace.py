@@ -6,6 +6,7 @@ from spill_runs import House, limits, text
 
 from edgellm.runner.batch import Restore, Save
 from edgellm.runner.pacing.costs import StepCosts
+from edgellm.runner.pacing.looking_back import LookingBack
 from edgellm.runner.pacing.pace import Pace
 from edgellm.runner.sequence import State
 
@@ -53,6 +54,26 @@ def test_idle_cells_make_way_at_once_where_every_row_is_computed_with_them(masks
     while not house.scheduler.idle:
         house.step()
     assert house.answers[asked.request_id] == answer(text(6, 300), 5)
+
+
+@pytest.mark.parametrize("n_beside", [0, 1])
+def test_idle_cells_make_way_at_once_for_a_prompt_that_would_take_longer_to_pass_over_them(
+    n_beside,
+):
+    costs = StepCosts({1: 0.01}, {512: 2.0}, looking_back=LookingBack(on_cpu=True))
+    house = House(limits(), Pace(0.1, costs))
+    house.run(text(9, 100))
+    house.scheduler.memory.observe(0.005)  # 50 microseconds a cell, where 300 rows take 250
+    house.ask(text(5, 600), 1)
+    while not house.scheduler.idle:
+        house.step()
+    for _ in range(n_beside):  # whoever reads along isn't held up for it
+        house.ask(text(8, 10), 50)
+        house.step()
+    house.ask(text(6, 300), 5)
+    house.step()
+    house.step()
+    assert (house.backend.n_kv == 512) is (n_beside == 0)
 
 
 def test_out_of_a_device_what_is_idle_is_copied_only_while_nothing_runs():

@@ -58,10 +58,46 @@ def test_a_server_that_reads_prompts_in_every_step_sees_too_that_the_neighbour_h
     machine, threads = Machine(2), ThreadCount(2)
     machine.n_taken = 1
     machine.run(threads, 60)
+    machine.run(threads, 60, n_rows, reads_prompt=True)  # some looks are in vain
     machine.n_taken = 0
     machine.run(threads, 20, n_rows, reads_prompt=True)
     assert threads.of(20, reads_prompt=True) == 2
     assert machine.run(threads, 60, 20, reads_prompt=True) == 2
+
+
+def test_a_trial_that_meets_only_prompts_ends_and_all_threads_are_looked_at_again():
+    machine, threads = Machine(8), ThreadCount(8)
+    machine.n_taken = 3
+    machine.run(threads, 5)
+    machine.n_taken = 5
+    while threads.of(1) == threads.of(20, reads_prompt=True):
+        machine.step(threads)  # until fewer are tried
+    machine.n_taken = 0
+    machine.run(threads, 30, 20, reads_prompt=True)
+    assert threads.of(20, reads_prompt=True) == 8
+
+
+def test_a_pause_of_the_neighbours_is_not_taken_for_its_end():
+    machine, threads = Machine(2), ThreadCount(2)
+    machine.n_taken = 1
+    machine.run(threads, 60)
+    while machine.step(threads, 5, reads_prompt=True) == 1:
+        pass
+    machine.n_taken = 0
+    while machine.step(threads, 5, reads_prompt=True) == 1:
+        pass  # the next look is a good one
+    machine.n_taken = 1
+    machine.run(threads, 2, 5, reads_prompt=True)
+    assert threads.of(1) == 1
+
+
+def test_a_look_says_nothing_of_what_steps_take_beside_threads_of_our_own():
+    machine, threads = Machine(2), ThreadCount(2)
+    machine.n_taken = 1
+    machine.run(threads, 60)
+    while threads.of(20, reads_prompt=True) == 1:
+        machine.step(threads, 20, reads_prompt=True)
+    assert threads.slowdown(1) == 1
 
 
 def test_beside_a_neighbour_that_stays_prompts_are_held_up_little_by_looking():

@@ -181,6 +181,8 @@ def test_tiles_are_the_cpus_with_flash_attention_and_a_cache_of_floats():
     assert is_tiled(in_streams)
     assert not is_tiled(in_streams, n_decode=8)
     on_a_device = replace(ours.placement, n_gpu_layers=99)
+    device_streams = LookingBack.of(replace(in_streams, placement=on_a_device))
+    assert device_streams.in_rows(8, 64, DEEP) == device_streams.in_rows(0, 64, DEEP) > 0
     for change in (
         {"kv_type_k": "q8_0", "kv_type_v": "q8_0"},
         {"kv_type_k": "f32"},
@@ -228,14 +230,23 @@ def test_on_a_stream_of_its_own_a_deep_prompt_is_read_by_whole_tiles_apart_from_
     while at < 3500:
         n = pace.chunk(n_streams, [Unread(3600 - at, at)], 500)
         before = Before.of([(n, at)])
-        assert pace.costs.are_apart(n_streams, n, before)
-        taken_s = step_s(n_streams, 0, 0) + step_s(0, n, at)
+        is_apart = pace.costs.are_apart(n_streams, n, before)
+        rows = n - (not is_apart)  # one of them is in the streams' batch
+        assert -rows % TILE_ROWS <= 8 or at < 1000 or at + n > 3500  # nearly whole tiles
+        taken_s = step_s(n_streams, 0, 0) + step_s(0, rows, at)
         pace.observe(n, n_streams, taken_s, before=before)
         sizes.append(n)
         at += n
     assert sizes[0] > 3 * TILE_ROWS
-    assert {n % TILE_ROWS for n in sizes[-8:-1]} == {0}
-    assert sum(n % TILE_ROWS == 0 for n in sizes) > 0.75 * len(sizes)
+
+
+def test_beside_streams_one_row_of_a_prompt_is_in_their_batch_and_may_be_missing_in_a_tile():
+    costs = in_streams().costs
+    for n, is_apart in ((40, False), (TILE_ROWS, True), (TILE_ROWS + 1, False), (130, False)):
+        assert costs.are_apart(3, n, Before.of([(n, 1000)])) is is_apart
+        assert not costs.are_apart(3, n, Before.of([(n, 0)]))
+    assert costs.looking_back.sizes(3, 300).tiles == [TILE_ROWS, TILE_ROWS + 1]
+    assert costs.looking_back.sizes(0, 300).tiles == [TILE_ROWS]
 
 
 def test_on_streams_tiles_are_each_prompts_own():
@@ -256,26 +267,10 @@ def test_a_tile_looks_at_the_cells_of_those_prompts_that_have_rows_in_it():
         assert Before.of(chunks, tiles).in_tiles == 800 + own
 
 
-def test_a_streams_step_is_known_to_take_longer_behind_a_long_conversation():
-    cpu, device = (StepCosts({4: 0.040}, looking_back=LookingBack(on_cpu=n)) for n in (True, False))
-    assert cpu.step_s(4) == device.step_s(4) == 0.040
-    cpu.depth = device.depth = 600
-    assert cpu.step_s(4) > 1.5 * device.step_s(4)
-    for _ in range(300):  # as this machine takes
-        cpu.observe(4, 0, 0.060)
-        cpu.depth = 0
-        cpu.observe(4, 0, 0.040)
-        cpu.depth = 600
-    assert cpu.step_s(4) == pytest.approx(0.060, rel=0.05)
-    cpu.depth = 300
-    assert cpu.step_s(4) == pytest.approx(0.050, rel=0.05)
-
-
-def test_what_long_conversations_take_is_not_put_down_to_the_prompts_beside_them():
+def test_to_pass_over_a_cell_costs_a_part_of_looking_at_it():
     costs = machine(0.1).costs
-    believed_s = costs.mixed_s(0, 64)
-    deep_s = costs.mixed_s(4, 20) + costs.step_s(4)
-    costs.depth = 560.0
-    for _ in range(30):  # while prompts are read, no step shows that the streams' rows take twice
-        costs.observe(4, 20, deep_s)
-    assert costs.mixed_s(0, 64) == pytest.approx(believed_s, rel=0.1)
+    for n_rows in (20, 500):
+        looked_s = [costs.mixed_s(0, n_rows, Before(d, d, d)) for d in (1000, 2000)]
+        a_cell_s = (looked_s[1] - looked_s[0]) / 1000
+        assert costs.passing_s(n_rows) == pytest.approx(0.12 * a_cell_s, rel=0.05)
+    assert costs.passing_s(0) == 0
