@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from edgellm.runner.batch import Forget, Fork, Op
 from edgellm.runner.kv.carrying import Carried
 from edgellm.runner.kv.cells import TILE_CELLS, Cells, Lease
+from edgellm.runner.kv.copy_budget import CopyBudget
 from edgellm.runner.kv.memory import Limits, SharedAnywhere, used_by
 from edgellm.runner.kv.prefix import Match, Retained, RetainedStore
 from edgellm.runner.kv.spill import Spill
@@ -218,7 +219,7 @@ class UnifiedMemory(SharedAnywhere):
         if looked_at <= self._settled:
             return
         least = self._cells.n_kv(ahead, only=[s.lease for s in running])
-        if self._spill and looked_at > least and self._must_hurry(running):
+        if self._spill and looked_at > least and self._must_hurry(running, self._spill.budget):
             self._spill.budget.hurry()
         for kept in sorted(self.retained.by_id.values(), key=self._is_scattered):
             if looked_at <= least:
@@ -230,13 +231,12 @@ class UnifiedMemory(SharedAnywhere):
                 looked_at = self._cells.n_kv(ahead)
         self._settled = looked_at
 
-    def _must_hurry(self, running: list[Sequence]) -> bool:
+    def _must_hurry(self, running: list[Sequence], budget: CopyBudget) -> bool:
         """Every row is computed with all cells, or nobody reads along and it pays."""
-        if self._spill is None or not self._limits.masks_cells:
+        if not self._limits.masks_cells:
             return True
         n_pending = sum(s.n_pending for s in running if not s.restoring)
-        is_read = any(s.n_output for s in running)
-        return not is_read and self._spill.budget.is_worth_hurrying(n_pending)
+        return not any(s.n_output for s in running) and budget.is_worth_hurrying(n_pending)
 
     def _is_scattered(self, kept: Retained) -> bool:
         """It lies in more than twice as many tiles as it would need."""

@@ -247,7 +247,7 @@ class StepCosts:
     ) -> tuple[_PromptCost | None, int]:
         """Of both ways, and how many decoding rows are in the same call."""
         beside = self._prompt_cost(n_decode, n_prompt, before)
-        ways = (n_decode, 0) if n_decode and n_prompt else ()
+        ways = (n_decode, 0) if n_decode and n_prompt else ()  # only tiles make a difference
         if beside and any(self.looking_back.is_tiled(n, n_prompt, before) for n in ways):
             alone = self._prompt_cost(0, n_prompt, before.alone)
             if alone and alone.all_s < beside.all_s:

@@ -113,9 +113,8 @@ class LookingBack:
             batches = self._batches(n_decode, n_prompt, before)
             return sum(n * self._looks(rows, rows, before.depth) for rows, n in batches)
         n_rows = n_decode + n_prompt
-        return self._looks(
-            n_rows, n_prompt, before.in_tiles if self._fills(n_rows) else before.depth
-        )
+        n_cells = before.in_tiles if self._fills(n_rows) else before.depth
+        return self._looks(n_rows, n_prompt, n_cells)
 
     @property
     def sees_tiles(self) -> bool:
@@ -165,9 +164,9 @@ class LookingBack:
 
     def _looks(self, n_rows: int, n_prompt: int, n_cells: float) -> float:
         """Of a batch of `n_rows`, `n_prompt` of them prompts', at so many cells."""
-        if not self._fills(n_rows):
+        size = self._tile_rows
+        if size is None or n_rows < size:
             return n_prompt * n_cells * self._ratio[False]
-        size = self._tile_rows or n_rows
         return ceil(n_rows / size) * size * n_cells * self._ratio[True]
 
 
