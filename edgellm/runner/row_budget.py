@@ -70,9 +70,11 @@ class RowBudget:
         if not self._pace.costs.looking_back.sees_tiles:
             return found
         for n_prompts, prompt in enumerate(prompts, 1):
+            if n_rows >= self._limits.n_batch:
+                break
             some = prompts[:n_prompts]
             beside, alone = (self._memory.in_tiles(those) for those in ([*computed, *some], some))
-            if beside is None or alone is None or n_rows >= self._limits.n_batch:
+            if beside is None or alone is None:
                 break
             found.append(Tiles(beside, alone))
             n_rows += prompt.n_pending

@@ -157,7 +157,7 @@ class StepCosts:
 
     def passing_s(self, n_rows: int) -> float:
         """Seconds that so many rows of prompts take for one cell of somebody else in their pool."""
-        return self.looking_back.passing(n_rows) * self._prompt.row_s * self._prompt_factor
+        return self._rows_s(self.looking_back.passing(n_rows))
 
     def are_apart(self, n_decode: int, n_prompt: int, before: Before) -> bool:
         """Whether the prompts' rows take less time in a call of their own, behind the streams'."""
@@ -264,8 +264,11 @@ class StepCosts:
         row_s = whole_s / (n_beside + n_prompt)  # a prompt's row adds half of it at least
         added_s = max(whole_s - saved_s, row_s * n_prompt / 2)
         n_more = self.looking_back.in_rows(n_beside, n_prompt, before)
-        back_s = n_more * self._prompt.row_s
-        return _PromptCost(added_s * self._prompt_factor, back_s * self._prompt_factor)
+        return _PromptCost(added_s * self._prompt_factor, self._rows_s(n_more))
+
+    def _rows_s(self, n_rows: float) -> float:
+        """So many rows of a long prompt, with nothing before them."""
+        return n_rows * self._prompt.row_s * self._prompt_factor
 
 
 def _moved(ratio: float, weight: float) -> float:

@@ -44,7 +44,7 @@ class Took:
     n_rows: int
     elapsed_s: float
     cpu_s: float  # of all threads together
-    is_comparable: bool = True  # others have as many rows
+    is_comparable: bool = True  # with others, since they may have as many rows
 
 
 @dataclass(frozen=True, slots=True)

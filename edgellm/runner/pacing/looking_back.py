@@ -46,6 +46,13 @@ def is_tiled(plan: Plan) -> bool:
     return on_cpu and plan.flash_attention is not False and has_floats
 
 
+class Tiles(NamedTuple):
+    """Cells in tiles that hold any cell of some prompts: with those of the streams, and without."""
+
+    beside: int
+    alone: int
+
+
 class Before(NamedTuple):
     """What a step's prompt rows look back on."""
 
@@ -55,7 +62,7 @@ class Before(NamedTuple):
     counts: tuple[int, ...] = ()  # rows of each prompt; empty: all are one's
 
     @classmethod
-    def of(cls, chunks: Iterable[tuple[int, int]], tiles: "Sequence[Tiles]" = ()) -> "Before":
+    def of(cls, chunks: Iterable[tuple[int, int]], tiles: Sequence[Tiles] = ()) -> "Before":
         """`chunks`: of each prompt the number of rows, and the tokens before them. `tiles`: of the
         first prompt, the first two …; empty: as the depth."""
         weighed, counts = 0, list[int]()
@@ -70,13 +77,6 @@ class Before(NamedTuple):
     def alone(self) -> "Before":
         """The same in a call that has no row of a stream."""
         return self._replace(in_tiles=self.own_tiles)
-
-
-class Tiles(NamedTuple):
-    """Cells in tiles that hold any cell of some prompts: with those of the streams, and without."""
-
-    beside: int
-    alone: int
 
 
 NOTHING = Before(0.0, 0.0, 0.0)
@@ -138,8 +138,7 @@ class LookingBack:
         """From 1 to `n_most` rows, beside `n_decode` in the same call or in one before it."""
         if (size := self._tile_rows) is None:
             return Sizes([range(1, n_most + 1)], [])
-        # What a batch has beside the prompts' rows, in either way. In streams it lacks one of them.
-        n_others = {0, -min(n_decode, 1) if self._in_streams else n_decode}
+        n_others = {0, self._n_others(n_decode)}  # in either way
         jumps = [size, *range(size + 1, n_decode + n_most + 1, size)]  # rows of a batch
         starts = {n - n_other for n in jumps for n_other in n_others}
         starts = {n for n in starts if 1 < n <= n_most}
@@ -150,14 +149,18 @@ class LookingBack:
     def is_tiled(self, n_decode: int, n_prompt: int, before: Before) -> bool:
         """Whether such a call is computed in tiles, or some of it."""
         if self._in_streams:
-            batches = self._batches(n_decode, n_prompt, before)
-            return any(self._fills(rows) for rows, _ in batches)
-        return self._fills(n_decode + n_prompt)
+            return any(self._fills(n) for n, _ in self._batches(n_decode, n_prompt, before))
+        return self._fills(n_prompt + self._n_others(n_decode))
+
+    def _n_others(self, n_decode: int) -> int:
+        """Rows that a prompt's batch has beside the prompt's. In streams it has one less than the
+        prompt, which is in the batch of those that decode."""
+        return -min(n_decode, 1) if self._in_streams else n_decode
 
     def _batches(self, n_decode: int, n_prompt: int, before: Before) -> Iterator[tuple[int, int]]:
-        """Of prompts in streams, behind the one row of each that is in the streams' own batch."""
-        n_less = 1 if n_decode else 0
-        return even_batches(count - n_less for count in before.counts or (n_prompt,))
+        """Of prompts in streams."""
+        n_others = self._n_others(n_decode)
+        return even_batches(count + n_others for count in before.counts or (n_prompt,))
 
     def _fills(self, n_rows: int) -> bool:
         return self._tile_rows is not None and n_rows >= self._tile_rows
